@@ -1,0 +1,61 @@
+"""Every task of the project; `nox --list` names them, `nox` alone runs lint and tests."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and CITATION.cff; arguments go to ruff check."""
+    session.install("-c", "requirements.lock", "cffconvert", "ruff")
+    session.run("cffconvert", "--validate")
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check", *session.posargs)
+
+
+# A PyTorch for each session's environment would cost gigabytes: what needs one runs in nox's own.
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest."""
+    session.run(sys.executable, "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def check_paper(session: nox.Session) -> None:
+    """Check the committed tables against the ledger; arguments go to paper.check."""
+    session.run(sys.executable, "-m", "paper.check", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_table2(session: nox.Session) -> None:
+    """Train what the ledger lacks and rebuild Table 2; arguments go to paper.table2."""
+    session.run(sys.executable, "-m", "paper.table2", *session.posargs)
+
+
+@nox.session(default=False)
+def lock(session: nox.Session) -> None:
+    """Bring requirements.lock up to date; arguments go to uv (-- --upgrade)."""
+    session.install("uv")
+    session.run(
+        *("uv", "pip", "compile", "pyproject.toml", "--all-extras"),
+        *("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"),
+        *("--custom-compile-command", "nox -s lock", "--output-file", "requirements.lock"),
+        *session.posargs,
+    )
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel in dist/ and check them; arguments go to build."""
+    session.install("build", "check-wheel-contents", "twine")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", *session.posargs)
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.run("check-wheel-contents", "dist")
