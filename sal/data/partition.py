@@ -1,0 +1,105 @@
+"""Which images train and which validate, and how pixels become inputs.
+
+Axes: N training images, M validation images, R replicas, D pixels of an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from sal.data.dataset import Dataset
+from sal.streams import Streams
+
+PIXELS = {
+    "signed": "(x / max - 0.5) / 0.5, in [-1, 1]: what fits the published baseline",
+    "unit": "x / max, in [0, 1]",
+}
+VALIDATION_SHARE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The two parts of a data set, as inputs and labels, and each replica's share of them."""
+
+    split: str
+    """How the parts come about, recorded in every result."""
+    train_x_ND: Tensor
+    train_y_N: Tensor
+    train_index_RN: Tensor
+    val_x_MD: Tensor
+    val_y_M: Tensor
+    val_index_RM: Tensor
+
+    def to(self, device: str) -> Partition:
+        """The same on another device; parts that share memory still do."""
+        x_ND, y_N = self.train_x_ND.to(device), self.train_y_N.to(device)
+        shared = self.val_x_MD is self.train_x_ND
+        return Partition(
+            self.split,
+            x_ND,
+            y_N,
+            self.train_index_RN.to(device),
+            x_ND if shared else self.val_x_MD.to(device),
+            y_N if shared else self.val_y_M.to(device),
+            self.val_index_RM.to(device),
+        )
+
+
+def inputs(images_NHW: Tensor, pixel_max: int, pixels: str) -> Tensor:
+    """Float32 inputs [N, D] of uint8 images; ``pixels`` is a key of ``PIXELS``.
+
+    Raises:
+        ValueError: ``pixels`` is none of them.
+    """
+    if pixels not in PIXELS:
+        raise ValueError(f"pixels must be one of {', '.join(PIXELS)}; got {pixels!r}")
+    x_ND = images_NHW.flatten(1).float().div_(pixel_max)
+    return x_ND.sub_(0.5).div_(0.5) if pixels == "signed" else x_ND
+
+
+def partition(data: Dataset, streams: Sequence[Streams], pixels: str = "signed") -> Partition:
+    """Training and validation part of each replica.
+
+    The validation part is the official test part. A set without one (Digits, Semeion) is split
+    80/20 by the replica's own ``split`` stream, stratified by class, the same for every method.
+    The paper names no split; "validation" on the test part is what fits its baseline.
+    """
+    x_ND = inputs(data.train_images, data.pixel_max, pixels)
+    if data.test_images is not None:
+        rows = len(streams)
+        return Partition(
+            "official test part",
+            x_ND,
+            data.train_labels,
+            torch.arange(len(x_ND)).expand(rows, -1),
+            inputs(data.test_images, data.pixel_max, pixels),
+            data.test_labels,
+            torch.arange(len(data.test_images)).expand(rows, -1),
+        )
+    parts = [
+        train_test_split(
+            np.arange(len(x_ND)),
+            test_size=VALIDATION_SHARE,
+            random_state=replica.integer("split") % 2**32,
+            stratify=data.train_labels.numpy(),
+        )
+        for replica in streams
+    ]
+    train_RN, val_RM = (
+        torch.from_numpy(np.sort(np.stack(part))) for part in zip(*parts, strict=True)
+    )
+    return Partition(
+        "stratified 80/20 of the seed",
+        x_ND,
+        data.train_labels,
+        train_RN,
+        x_ND,
+        data.train_labels,
+        val_RM,
+    )

@@ -1,0 +1,24 @@
+"""Frozen feedback: how the output error reaches each layer (paper, section 3.4.1, eq. 6)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def init_feedback(
+    n_classes: int, outputs: int, scale: float, generator: torch.Generator
+) -> Tensor | None:
+    """Feedback matrix B [C, H] of a layer with H outputs, or None where B is the identity.
+
+    "If [the sizes agree, B] is typically set as an identity matrix (common in the output layer);
+    otherwise, it is initialized randomly and remains frozen": N(0, scale^2).
+    """
+    if outputs == n_classes:
+        return None
+    return torch.empty(n_classes, outputs).normal_(generator=generator).mul_(scale)
+
+
+def project(e_BC: Tensor, b_CH: Tensor | None) -> Tensor:
+    """Error signal e B of a layer (eq. 6); e itself where B is the identity."""
+    return e_BC if b_CH is None else e_BC @ b_CH

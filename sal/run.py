@@ -1,0 +1,89 @@
+"""A run: one method, one data set, one seed. What identifies it, and how it is carried out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sal.config import Config
+from sal.data.dataset import Dataset
+from sal.data.partition import partition
+from sal.learner import DEVICES, Learner
+from sal.streams import Streams
+from sal.train import Outcome, Protocol, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run, before it is made. Two equal runs on equal data give equal results."""
+
+    dataset: str
+    """Key in ``sal.data.DATASETS``."""
+    learner: str
+    """Name of the method."""
+    config: Config
+    """The method's configuration."""
+    seed: int
+    protocol: Protocol = dataclasses.field(default_factory=Protocol)
+
+    def identity(self) -> dict:
+        """The run as JSON values; what a ledger row is recognised by."""
+        return {
+            "dataset": self.dataset,
+            "learner": self.learner,
+            "config": self.config.to_dict(),
+            "seed": self.seed,
+            "protocol": self.protocol.to_dict(),
+        }
+
+    @property
+    def label(self) -> str:
+        """Short text for people, such as "digits sal K=4 seed 0"."""
+        areas = getattr(self.config, "areas", ())
+        routed = f" K={','.join(map(str, areas))}" if areas else ""
+        return f"{self.dataset} {self.learner}{routed} seed {self.seed}"
+
+
+def set_up_torch(device: str) -> None:
+    """One thread and no TF32: the bits of a sum depend on both.
+
+    Raises:
+        ValueError: The device is unknown, or there is no such device here.
+    """
+    if device not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}; got {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, and PyTorch finds no GPU here; use cpu")
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def execute(
+    run: Run,
+    learner_class: type[Learner],
+    data: Dataset,
+    *,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[int, list[Outcome]], None] = lambda epoch, outcomes: None,
+) -> tuple[Outcome, str]:
+    """Trains ``run``; returns what it gave, and how its data were split.
+
+    Sets PyTorch up for the whole process (``set_up_torch``).
+
+    Raises:
+        ValueError: The device is not there, or the data do not fit the method.
+    """
+    set_up_torch(device)
+    streams = [Streams(run.seed)]
+    learner = learner_class(run.config, data.in_features, data.n_classes, streams).to(device)
+    parts = partition(data, streams, run.protocol.pixels).to(device)
+    (outcome,) = train(
+        learner, parts, streams, run.protocol, checkpoint=checkpoint, on_epoch=on_epoch
+    )
+    return outcome, parts.split

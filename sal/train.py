@@ -1,0 +1,255 @@
+"""The only training loop: epochs, order of samples, evaluation, clock, checkpoints.
+
+Axes: R replicas, N training samples, M samples of an evaluation, B samples of a batch, D inputs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sal.config import Config, positive
+from sal.data.partition import PIXELS, Partition
+from sal.learner import Learner
+from sal.streams import Streams
+
+EVAL_BATCH = 2000
+CHECKPOINT_AFTER = 600.0
+"""Seconds that a run must be expected to last to be checkpointed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(Config):
+    """How every method is trained alike. The defaults are the paper's (section 4.1.1).
+
+    Raises:
+        ValueError: A field is outside its range.
+    """
+
+    epochs: int = 25
+    batch_size: int = 16
+    lr: float = 1e-4
+    """Step size of plain SGD: no momentum, no weight decay, constant. Momentum 0.9 would take the
+    baseline on Digits to about 90 %, where the paper has 39 %."""
+    pixels: str = "signed"
+    """Pixel scaling, a key of ``sal.data.partition.PIXELS``."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+        positive("lr", self.lr)
+        if self.pixels not in PIXELS:
+            raise ValueError(f"pixels must be one of {', '.join(PIXELS)}; got {self.pixels!r}")
+
+
+@dataclass
+class Outcome:
+    """What one replica's training gave."""
+
+    status: str = "ok"
+    """ok, or diverged: a loss that is not finite, after which the replica is left alone."""
+    history: dict[str, list] = field(default_factory=dict)
+    """One value an epoch: accuracy (percent of the validation part), train_accuracy, train_loss,
+    val_loss (mean cross-entropy in nats of the net as it stands after the epoch), and
+    usage:<layer>, the share of the validation part that each area takes."""
+    seconds: float = 0.0
+    """Wall clock of training and evaluation, shared by the replicas trained side by side."""
+    weights_sha256: str = ""
+
+    def last(self, metric: str) -> float | None:
+        """The metric after the last epoch; None where it diverged."""
+        return self.history[metric][-1] if self.status == "ok" else None
+
+
+def epoch_order(streams: Sequence[Streams], epoch: int, samples: int) -> Tensor:
+    """Positions [R, N] in the training part, in the order of an epoch, for every method alike."""
+    return torch.stack(
+        [
+            torch.randperm(samples, generator=replica.generator("order", epoch))
+            for replica in streams
+        ]
+    )
+
+
+def evaluate(
+    learner: Learner, x_ND: Tensor, y_N: Tensor, index_RM: Tensor, usage: bool = False
+) -> list[dict[str, Any]]:
+    """For each replica: accuracy (percent), mean cross-entropy (nats), and its areas' usage.
+
+    Sums are over all M samples in float64, so the last batch weighs what it holds.
+    """
+    R, M = index_RM.shape
+    correct_R, loss_R = torch.zeros(2, R, dtype=torch.float64, device=x_ND.device)
+    counts = {
+        name: torch.zeros(R, areas, dtype=torch.int64, device=x_ND.device)
+        for name, areas in learner.areas_of().items()
+    }
+    for index_RB in index_RM.split(EVAL_BATCH, dim=1):
+        x_RBD, y_RB = x_ND[index_RB], y_N[index_RB]
+        z_RBC = learner.logits(x_RBD)
+        loss_RB = torch.nn.functional.cross_entropy(
+            z_RBC.flatten(0, 1).double(), y_RB.flatten(), reduction="none"
+        ).view(R, -1)
+        loss_R += loss_RB.sum(1)
+        correct_R += (z_RBC.argmax(2) == y_RB).sum(1)
+        for name, area_RB in learner.routes(x_RBD).items() if usage else ():
+            counts[name].scatter_add_(1, area_RB, torch.ones_like(area_RB))
+    return [
+        {
+            "accuracy": round(100 * correct_R[r].item() / M, 4),
+            "loss": round(loss_R[r].item() / M, 6),
+            **{f"usage:{name}": _shares(count_RK[r], M) for name, count_RK in counts.items()},
+        }
+        for r in range(R)
+    ]
+
+
+def train(
+    learner: Learner,
+    data: Partition,
+    streams: Sequence[Streams],
+    protocol: Protocol,
+    *,
+    checkpoint: Path | None = None,
+    checkpoint_after: float = CHECKPOINT_AFTER,
+    on_epoch: Callable[[int, list[Outcome]], None] = lambda epoch, outcomes: None,
+) -> list[Outcome]:
+    """Trains every replica of ``learner`` in place.
+
+    Args:
+        learner: A method, on its device.
+        data: Data on the same device, with one row of indices a replica.
+        streams: The replicas' streams, as the learner was built from; uses order.
+        protocol: Epochs, batch size, step size.
+        checkpoint: Where to write the state after every epoch, if the run is expected to last
+            longer than ``checkpoint_after`` seconds; read at the start if it is there, and removed
+            at the end. A run that was killed and goes on from it ends with the same bits.
+        checkpoint_after: In seconds.
+        on_epoch: Called after every epoch with its number (from 1) and the outcomes so far.
+
+    Returns:
+        One outcome for each replica.
+
+    Raises:
+        ValueError: The data do not fit the net: another image size, labels out of range.
+    """
+    _check(learner, data)
+    device = data.train_x_ND.device
+    outcomes, first = [Outcome() for _ in streams], 0
+    if checkpoint is not None and checkpoint.exists():
+        first, outcomes = _restore(learner, checkpoint, protocol)
+    parts = {
+        "train": (data.train_x_ND, data.train_y_N, data.train_index_RN),
+        "val": (data.val_x_MD, data.val_y_M, data.val_index_RM),
+    }
+    for epoch in range(first, protocol.epochs):
+        start = time.perf_counter()
+        order_RN = epoch_order(streams, epoch, data.train_index_RN.shape[1]).to(device)
+        learner.epoch(
+            data.train_x_ND,
+            data.train_y_N,
+            data.train_index_RN.gather(1, order_RN),
+            protocol.batch_size,
+            protocol.lr,
+        )
+        results = {
+            part: evaluate(learner, *arrays, usage=part == "val") for part, arrays in parts.items()
+        }
+        seconds = time.perf_counter() - start
+        for outcome, trained, validated in zip(outcomes, *results.values(), strict=True):
+            outcome.seconds += seconds
+            if outcome.status == "ok":
+                _record(outcome, trained, validated)
+        on_epoch(epoch + 1, outcomes)
+        if all(outcome.status != "ok" for outcome in outcomes):
+            break
+        expected = protocol.epochs * outcomes[0].seconds / (epoch + 1)
+        if checkpoint is not None and expected > checkpoint_after:
+            _save(learner, checkpoint, protocol, epoch + 1, outcomes)
+    for r, outcome in enumerate(outcomes):
+        outcome.weights_sha256 = learner.digest(r)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return outcomes
+
+
+def _record(outcome: Outcome, trained: dict, validated: dict) -> None:
+    if not (math.isfinite(trained["loss"]) and math.isfinite(validated["loss"])):
+        outcome.status = "diverged"
+        return
+    values = {
+        "accuracy": validated["accuracy"],
+        "train_accuracy": trained["accuracy"],
+        "train_loss": trained["loss"],
+        "val_loss": validated["loss"],
+        **{name: value for name, value in validated.items() if name.startswith("usage:")},
+    }
+    for name, value in values.items():
+        outcome.history.setdefault(name, []).append(value)
+
+
+def _shares(count_K: Tensor, total: int) -> list[float]:
+    return [round(count / total, 4) for count in count_K.tolist()]
+
+
+def _check(learner: Learner, data: Partition) -> None:
+    for part, x_ND, y_N, index_RN in (
+        ("training", data.train_x_ND, data.train_y_N, data.train_index_RN),
+        ("validation", data.val_x_MD, data.val_y_M, data.val_index_RM),
+    ):
+        if x_ND.shape[1] != learner.in_features:
+            raise ValueError(
+                f"the net takes {learner.in_features} inputs, the {part} images have "
+                f"{x_ND.shape[1]} pixels; build the net with in_features={x_ND.shape[1]}"
+            )
+        low, high = y_N.min().item(), y_N.max().item()
+        if low < 0 or high >= learner.n_classes:
+            raise ValueError(
+                f"labels of the {part} part must be in 0 to {learner.n_classes - 1}, got {low} to "
+                f"{high}; build the net with as many classes as the data have"
+            )
+        if len(index_RN) != learner.replicas:
+            raise ValueError(
+                f"the net has {learner.replicas} replicas, the {part} part has indices for "
+                f"{len(index_RN)}; make both from the same streams"
+            )
+
+
+def _save(
+    learner: Learner, path: Path, protocol: Protocol, epoch: int, outcomes: list[Outcome]
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        "epoch": epoch,
+        "protocol": protocol.to_dict(),
+        "tensors": learner.state_dict(),
+        "outcomes": [vars(outcome) for outcome in outcomes],
+    }
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _restore(learner: Learner, path: Path, protocol: Protocol) -> tuple[int, list[Outcome]]:
+    device = next(iter(learner.tensors().values())).device
+    state = torch.load(path, map_location=device, weights_only=True)
+    if state["protocol"] != protocol.to_dict():
+        raise ValueError(
+            f"checkpoint {path} is of another protocol, {state['protocol']}, than asked for, "
+            f"{protocol.to_dict()}; delete it to start anew"
+        )
+    learner.load_state_dict(state["tensors"])
+    return state["epoch"], [Outcome(**values) for values in state["outcomes"]]

@@ -1,0 +1,202 @@
+"""What must hold of SAL whatever its numbers: limits, invariances, frozen things, determinism."""
+
+import pytest
+import torch
+
+from sal import SAL, SALConfig, Streams
+from sal.areas import ENGINES
+from sal.net import output_error
+
+D, C, B = 12, 4, 9
+
+
+def build(seeds=(0,), engine=None, **choices):
+    config = SALConfig(**{"init_scale": 0.4, "hidden": (7,), **choices})
+    return SAL(config, D, C, [Streams(seed) for seed in seeds], engine=engine)
+
+
+def batch(seed=0, size=B, replicas=1):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(replicas, size, D, generator=generator)
+    return x, torch.randint(0, C, (replicas, size), generator=generator)
+
+
+def snapshot(learner):
+    return {name: tensor.clone() for name, tensor in learner.tensors().items()}
+
+
+def test_sal_with_one_area_is_a_dense_net_with_fixed_feedback():
+    learner, (x, y) = build().double(), batch()
+    x = x.double()
+    w0, b0, w1, b1 = (
+        learner.tensors()[n][0, 0].clone() for n in ("weight0", "bias0", "weight1", "bias1")
+    )
+    learner.step(x, y, 0.1)
+    a = x[0] @ w0 + b0
+    e = output_error(a.relu() @ w1 + b1, y[0])
+    delta = (e @ learner.feedback0[0]) * (a > 0)
+    torch.testing.assert_close(learner.weight0[0, 0], w0 - 0.1 * x[0].T @ delta / B)
+    torch.testing.assert_close(learner.bias0[0, 0], b0 - 0.1 * delta.mean(0))
+    torch.testing.assert_close(learner.weight1[0, 0], w1 - 0.1 * a.relu().T @ e / B)
+    torch.testing.assert_close(learner.bias1[0, 0], b1 - 0.1 * e.mean(0))
+
+
+def test_one_area_has_no_router():
+    assert not any(name.startswith(("router", "prototypes")) for name in build().state_dict())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_areas_that_nobody_chose_are_bit_identical_after_a_step(engine):
+    learner, (x, y) = build(areas=(8,), engine=engine), batch()
+    before, chosen = snapshot(learner), set(learner.routes(x)["layer0"].flatten().tolist())
+    assert 0 < len(chosen) < 8
+    learner.step(x, y, 0.1)
+    for area in range(8):
+        same = [
+            torch.equal(before[n][:, area], learner.tensors()[n][:, area])
+            for n in ("weight0", "bias0")
+        ]
+        assert same == ([False, False] if area in chosen else [True, True])
+
+
+def test_feedback_and_prototypes_stay_frozen_and_are_no_parameters():
+    learner = build(areas=(4,))
+    frozen = {"feedback0", "prototypes0"}
+    assert frozen == set(dict(learner.named_buffers()))
+    before = snapshot(learner)
+    for number in range(30):
+        learner.step(*batch(number), 0.1)
+    changed = {n for n, t in learner.tensors().items() if not torch.equal(t, before[n])}
+    assert changed == set(dict(learner.named_parameters()))
+
+
+def test_nothing_is_differentiated_automatically(monkeypatch):
+    learner = build(areas=(4,))
+    assert not any(p.requires_grad for p in learner.parameters())
+    monkeypatch.setattr(torch.Tensor, "backward", None)
+    monkeypatch.setattr(torch.autograd, "grad", None)
+    learner.step(*batch(), 0.1)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 7.0, 1e4])
+def test_routing_is_invariant_to_the_scale_of_the_prototypes(factor):
+    learner, (x, _) = build(areas=(6,)), batch(size=200)
+    routes = learner.routes(x)["layer0"]
+    assert len(routes.unique()) > 1
+    learner.prototypes0.mul_(factor)
+    assert torch.equal(learner.routes(x)["layer0"], routes)
+
+
+def test_routing_is_not_invariant_to_the_prototypes_themselves():
+    learner, (x, _) = build(areas=(6,)), batch(size=200)
+    routes = learner.routes(x)["layer0"]
+    learner.prototypes0.neg_()
+    assert not torch.equal(learner.routes(x)["layer0"], routes)
+
+
+def test_the_router_learns_to_classify_by_its_own_loss():
+    learner, (x, _) = build(areas=(4,)), batch(size=64)
+    y = x[:, :, :C].argmax(2)
+
+    def loss():
+        r = x[0] @ learner.router0[0] + learner.router_bias0[0]
+        return torch.nn.functional.cross_entropy(r, y[0]).item()
+
+    first = loss()
+    for _ in range(500):
+        learner.step(x, y, 0.1)
+    assert loss() < 0.5 * first
+
+
+@pytest.mark.parametrize("areas", [(1,), (5,)])
+def test_same_seed_same_bytes_other_seed_other_bytes(areas):
+    def digest(seed):
+        learner = build((seed,), areas=areas)
+        for number in range(10):
+            learner.step(*batch(number), 0.1)
+        return learner.digest(0)
+
+    assert digest(3) == digest(3)
+    assert digest(3) != digest(4)
+
+
+def test_each_replica_is_bit_identical_to_the_same_run_alone():
+    together = build((0, 1, 2), areas=(5,))
+    alone = [build((seed,), areas=(5,)) for seed in (0, 1, 2)]
+    for number in range(10):
+        x, y = batch(number, replicas=3)
+        together.step(x, y, 0.1)
+        for r, learner in enumerate(alone):
+            learner.step(x[r : r + 1], y[r : r + 1], 0.1)
+    assert [together.digest(r) for r in range(3)] == [learner.digest(0) for learner in alone]
+
+
+def test_more_areas_start_from_the_weights_router_and_feedback_of_fewer():
+    few, many = build(areas=(2,)), build(areas=(5,))
+    torch.testing.assert_close(many.weight0[:, :2], few.weight0, rtol=0, atol=0)
+    for name in ("weight1", "router0", "router_bias0", "feedback0"):
+        assert torch.equal(many.tensors()[name], few.tensors()[name])
+
+
+def test_share_makes_the_step_k_times_as_large_as_batch():
+    share, (x, y) = build(areas=(5,), area_norm="share"), batch()
+    ratio = (
+        share.update(x, y)["weight0"] / build(areas=(5,), area_norm="batch").update(x, y)["weight0"]
+    )
+    torch.testing.assert_close(ratio[ratio.isfinite()].unique().mean(), torch.tensor(5.0))
+
+
+def test_state_dict_round_trip_restores_every_bit():
+    learner, other = build((0,), areas=(5,)), build((1,), areas=(5,))
+    other.load_state_dict(learner.state_dict())
+    assert other.digest(0) == learner.digest(0)
+
+
+def test_prediction_changes_nothing():
+    learner, (x, _) = build(areas=(5,)), batch()
+    before = learner.digest(0)
+    learner.logits(x), learner.routes(x), learner.update(*batch())
+    assert learner.digest(0) == before
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"areas": (0,)}, "areas must be"),
+        ({"areas": (2, 2, 2)}, "areas must be at most 2"),
+        ({"hidden": (0,)}, "hidden must be"),
+        ({"activation": "gelu"}, "activation must be one of"),
+        ({"residual": "yes"}, "residual must be one of"),
+        ({"init_scale": 0.0}, "init_scale must be"),
+        ({"feedback_scale": float("nan")}, "feedback_scale must be"),
+        ({"area_norm": "mean"}, "area_norm must be one of"),
+        ({"router_rate": -1.0}, "router_rate must be"),
+        ({"router_features": 2}, "router_features must be at least"),
+    ],
+)
+def test_bad_configurations_are_refused_by_field(choices, message):
+    with pytest.raises(ValueError, match=message):
+        build(**choices)
+
+
+def test_batches_of_another_shape_are_refused():
+    learner = build()
+    for x, y in [
+        (torch.zeros(1, B, D + 1), batch()[1]),
+        batch(replicas=2),
+        (torch.zeros(B, D), batch()[1]),
+    ]:
+        with pytest.raises(ValueError, match="wants x"):
+            learner.step(x, y, 0.1)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_cuda_equals_the_cpu():
+    cpu, gpu = build(areas=(5,)).double(), build(areas=(5,)).double().to("cuda")
+    for number in range(10):
+        x, y = batch(number)
+        cpu.step(x.double(), y, 0.1)
+        gpu.step(x.double().cuda(), y.cuda(), 0.1)
+    for name, tensor in cpu.tensors().items():
+        torch.testing.assert_close(gpu.tensors()[name].cpu(), tensor)
