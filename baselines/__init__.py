@@ -1,0 +1,52 @@
+"""The registry of methods: built-in ones, and plug-ins from other distributions.
+
+A distribution adds a method by an entry point in group ``sal.baselines`` whose value is the
+``Learner`` subclass; every table and test then picks it up by its ``name``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+
+from baselines.bp import BP, BPConfig
+from sal.learner import Learner
+from sal.sal import SAL
+
+__all__ = ["BP", "BUILT_IN", "BPConfig", "learner_class", "learners"]
+
+BUILT_IN: tuple[type[Learner], ...] = (BP, SAL)
+"""The suite's own methods. Add a line to add one."""
+
+
+@cache
+def learners() -> dict[str, type[Learner]]:
+    """Every method by name. A plug-in that cannot be used is named in a warning and left out."""
+    found = {learner.name: learner for learner in BUILT_IN}
+    for point in entry_points(group="sal.baselines"):
+        try:
+            learner = point.load()
+            if not (isinstance(learner, type) and issubclass(learner, Learner)):
+                raise TypeError(f"{learner!r} is not a subclass of sal.Learner")
+            if learner.name in found:
+                raise ValueError(f"the name {learner.name!r} is taken by {found[learner.name]}")
+        except Exception as error:  # somebody else's code: whatever it raises, the rest still runs
+            warnings.warn(f"plug-in {point.value} is left out: {error}", stacklevel=2)
+        else:
+            found[learner.name] = learner
+    return found
+
+
+def learner_class(name: str) -> type[Learner]:
+    """The method called ``name``.
+
+    Raises:
+        ValueError: There is none; the message lists those that there are.
+    """
+    if name not in learners():
+        close = get_close_matches(name, learners(), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no method named {name!r}; there are {', '.join(learners())}.{hint}")
+    return learners()[name]
