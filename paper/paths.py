@@ -1,0 +1,54 @@
+"""The only module that knows where things lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+REPOSITORY = PACKAGE.parent
+PUBLISHED = PACKAGE / "published.csv"
+CODE = ("sal", "baselines", "paper/*.py", "pyproject.toml")
+"""What a result depends on, as git pathspecs: results made while these differ from their commit are
+made from uncommitted code."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of results and of the tables made from them."""
+
+    root: Path
+    published: bool
+    """Whether its tables stand beside the paper's: the committed results."""
+
+    def ledger(self, experiment: str) -> Path:
+        """The ledger of an experiment, one line a run."""
+        return self.root / "results" / f"{experiment}.jsonl"
+
+    def checkpoints(self) -> Path:
+        """Folder of the states of long runs in flight."""
+        return self.root / "checkpoints"
+
+    def table(self, name: str, suffix: str) -> Path:
+        """A rendered table."""
+        return self.root / "tables" / f"{name}.{suffix}"
+
+
+def committed() -> Place:
+    """The results that the project publishes, in the package's own folder.
+
+    From an installed wheel, which has no repository around it, ``sal-paper`` in the working
+    folder takes its place.
+    """
+    is_checkout = (REPOSITORY / "pyproject.toml").exists()
+    return Place(PACKAGE if is_checkout else Path.cwd() / "sal-paper", published=True)
+
+
+def fresh() -> Place:
+    """The same runs made anew on this machine, beside the committed ones."""
+    return Place(committed().root / "fresh", published=True)
+
+
+def quick() -> Place:
+    """Runs that are shorter than the paper's; never mixed with the others."""
+    return Place(committed().root / "quick", published=False)

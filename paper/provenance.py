@@ -1,0 +1,54 @@
+"""Where a result comes from: code, libraries, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from paper.paths import CODE, REPOSITORY
+
+
+def git(*arguments: str) -> str | None:
+    """Output of a git command in the repository; None where git or a repository is missing."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+@cache
+def provenance(device: str) -> dict:
+    """The part of a ledger row that says where it was made."""
+    sha = git("rev-parse", "HEAD")
+    changed = git("status", "--porcelain", "--untracked-files=all", "--", *CODE)
+    return {
+        "git_sha": sha,
+        "git_dirty": None if sha is None else changed != "",
+        "torch_version": torch.__version__,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "machine": {
+            "cpu": _cpu_model(),
+            "isa": torch.backends.cpu.get_cpu_capability(),
+            "arch": platform.machine(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

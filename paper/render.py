@@ -1,0 +1,140 @@
+"""Tables as Markdown, LaTeX, CSV and on the terminal. Rendering reads cells and never trains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.table import Table
+
+from paper.cells import DIFFERS, NOT_RUN, REPRODUCED, SEEDS, Cell
+
+DECIMALS = {"accuracy": 2, "train_loss": 3, "val_loss": 3}
+UNITS = {"accuracy": "%", "train_loss": "nats", "val_loss": "nats"}
+
+
+def summary(cells: Sequence[Cell]) -> str:
+    """How many cells came out how, in one line."""
+    counts = Counter(cell.verdict.split(":")[0] for cell in cells)
+    order = sorted(counts, key=lambda verdict: (verdict != REPRODUCED, verdict != DIFFERS, verdict))
+    return f"Of {len(cells)} cells: " + ", ".join(f"{counts[v]} {v}" for v in order) + "."
+
+
+def markdown(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
+    """A page with the table, ours above the published value, and the verdict."""
+    frame = _grid(cells, lambda cell: "<br>".join(_lines(cell, "**{}**")))
+    header = ["Data set", *frame.columns]
+    lines = [f"# {title}", ""]
+    lines += [line for note in notes for line in (note, "")]
+    lines += [summary(cells), ""]
+    lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += [
+        f"| {name} | " + " | ".join(row) + " |"
+        for name, row in zip(frame.index, frame.to_numpy(), strict=True)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def latex(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
+    """A ``tabular`` for booktabs: ours, the published in brackets, a dagger where it differs."""
+    frame = _grid(cells, _latex_cell)
+    body = [
+        f"{name} & " + " & ".join(row) + r" \\"
+        for name, row in zip(frame.index, frame.to_numpy(), strict=True)
+    ]
+    return "\n".join(
+        [
+            f"% {title}",
+            *(f"% {note}" for note in notes),
+            f"% {summary(cells)}",
+            r"% Needs \usepackage{booktabs}. Ours (published); \dag: differs; n given where not "
+            f"{SEEDS}.",
+            r"\begin{tabular}{l" + "r" * frame.shape[1] + "}",
+            r"\toprule",
+            "Data set & " + " & ".join(frame.columns) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def csv(cells: Sequence[Cell]) -> str:
+    """One line a cell."""
+    frame = pd.DataFrame(
+        {
+            **{name: getattr(cell, name) for name in ("dataset", "column", "metric")},
+            "mean": cell.mean,
+            "std": cell.std,
+            "n": cell.n,
+            "diverged": cell.diverged,
+            "published_mean": cell.published_mean,
+            "published_std": cell.published_std,
+            "difference": None if cell.mean is None else cell.mean - cell.published_mean,
+            "tolerance": cell.tolerance,
+            "verdict": cell.verdict,
+        }
+        for cell in cells
+    )
+    return frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+
+
+def terminal(title: str, cells: Sequence[Cell]) -> Table:
+    """The table for ``rich``, for a terminal 80 wide: our mean over the published one."""
+    frame = _grid(cells, _terminal_cell)
+    caption = f"ours over (published); ✓ reproduced, ✗ differs, n: partial. {summary(cells)}"
+    table = Table(title=title, caption=caption, show_lines=True)
+    table.add_column("Data set")
+    for column in frame.columns:
+        table.add_column(column, justify="right")
+    for name, row in zip(frame.index, frame.to_numpy(), strict=True):
+        table.add_row(name, *row)
+    return table
+
+
+def _grid(cells: Sequence[Cell], show) -> pd.DataFrame:
+    """Shown cells by data set and column, both in the order in which they first come."""
+    rows = list(dict.fromkeys(cell.dataset for cell in cells))
+    columns = list(dict.fromkeys(cell.column for cell in cells))
+    shown = {(cell.dataset, cell.column): show(cell) for cell in cells}
+    return pd.DataFrame(
+        [[shown[row, column] for column in columns] for row in rows], index=rows, columns=columns
+    )
+
+
+def _value(mean: float, std: float | None, metric: str, plus_minus: str = "±") -> str:
+    digits = DECIMALS[metric]
+    spread = "" if std is None else f" {plus_minus} {std:.{digits}f}"
+    return f"{mean:.{digits}f}{spread}"
+
+
+def _lines(cell: Cell, emphasis: str = "{}") -> list[str]:
+    published = f"paper {cell.published_mean:.2f} ± {cell.published_std:.2f}"
+    diverged = [f"{cell.diverged} diverged"] if cell.diverged else []
+    if cell.mean is None:
+        return [NOT_RUN, published, *diverged]
+    ours = emphasis.format(_value(cell.mean, cell.std, cell.metric))
+    return [f"{ours} (n={cell.n})", published, cell.verdict, *diverged]
+
+
+def _terminal_cell(cell: Cell) -> str:
+    published = f"({cell.published_mean:.2f})"
+    if cell.mean is None:
+        return f"[bright_black]not run\n{published}[/]"
+    colour, mark = {REPRODUCED: ("green", "✓"), DIFFERS: ("red", "✗")}.get(
+        cell.verdict, ("yellow", f"n={cell.n}")
+    )
+    return f"[{colour}]{_value(cell.mean, None, cell.metric)} {mark}[/]\n{published}"
+
+
+def _latex_cell(cell: Cell) -> str:
+    published = f"({cell.published_mean:.2f})"
+    if cell.mean is None:
+        return rf"\emph{{not run}} {published}"
+    ours = f"${_value(cell.mean, cell.std, cell.metric, chr(92) + 'pm')}$"
+    mark = r"\dag" if cell.verdict == DIFFERS else ""
+    count = "" if cell.n == SEEDS else f", n={cell.n}"
+    return f"{ours}{mark} {published}{count}"

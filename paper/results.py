@@ -1,0 +1,147 @@
+"""The ledger: ``<experiment>.jsonl``, one line a run, only ever appended to.
+
+A line is written under a lock, in one go, and flushed to the disk before the lock is released. A
+process that dies in the middle leaves at most one line that is cut off; it is reported and skipped,
+and the next line starts on a line of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from baselines import learner_class
+from paper import paths
+from sal.run import Run
+from sal.train import Protocol
+
+COLUMNS = (
+    "experiment dataset learner config areas seed epochs protocol split status accuracy train_loss "
+    "val_loss history seconds weights_sha256 data_sha256 learner_version git_sha git_dirty "
+    "torch_version device machine finished"
+).split()
+
+
+class LedgerError(Exception):
+    """The ledger cannot be read or written; the message says why and what to do."""
+
+
+def check_writable(ledger: Path) -> None:
+    """Raises LedgerError unless a row could be appended. Call it before hours of training."""
+    try:
+        ledger.parent.mkdir(parents=True, exist_ok=True)
+        with ledger.open("ab"):
+            pass
+    except OSError as error:
+        raise LedgerError(
+            f"cannot write results to {ledger}: {error.strerror}. Make the folder writable."
+        ) from error
+
+
+def append(ledger: Path, row: dict[str, Any]) -> None:
+    """Adds a row, for good: it is on the disk when this returns, or the ledger is as it was.
+
+    Raises:
+        LedgerError: The disk is full or the file not writable; the message has the row, so that
+            nothing is lost.
+        ValueError: The row holds NaN or infinity, or lacks a column.
+    """
+    if missing := [column for column in COLUMNS if column not in row]:
+        raise ValueError(f"a ledger row needs {', '.join(missing)}")
+    line = json.dumps(row, allow_nan=False, separators=(",", ":"))
+    try:
+        ledger.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(ledger, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _append_locked(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise LedgerError(
+            f"cannot write a result to {ledger}: {error.strerror}. Free some space or make the "
+            f"file writable, then append this line to it by hand or repeat the run:\n{line}"
+        ) from error
+
+
+def _append_locked(descriptor: int, line: bytes) -> None:
+    size = os.fstat(descriptor).st_size
+    cut_off = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    data = (b"\n" if cut_off else b"") + line + b"\n"
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
+def read(ledger: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """All rows of a ledger, and what was wrong with the lines that were skipped.
+
+    Raises:
+        LedgerError: The file is there and cannot be read.
+    """
+    try:
+        lines = ledger.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise LedgerError(f"cannot read {ledger}: {error.strerror}") from error
+    rows, problems = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or (lacking := [c for c in COLUMNS if c not in row]):
+                what = f"lacks {', '.join(lacking)}" if isinstance(row, dict) else "no row"
+                problems.append(f"{ledger} line {number}: {what}; skipped")
+                continue
+        except ValueError:
+            problems.append(f"{ledger} line {number}: cut off or not JSON; skipped")
+        else:
+            rows.append(row)
+    return rows, problems
+
+
+def load(experiment: str = "table2", place: paths.Place | None = None) -> pd.DataFrame:
+    """The ledger of an experiment as a table, one row a run, in order of writing."""
+    rows, _ = read((place or paths.committed()).ledger(experiment))
+    return pd.DataFrame(rows, columns=None if rows else COLUMNS)
+
+
+def identity(row: dict[str, Any]) -> str:
+    """What makes a row the result of a run: equal to ``key`` of that run."""
+    try:  # fields added since the row was written take their defaults
+        config = learner_class(row["learner"]).Config.from_dict(row["config"]).to_dict()
+        protocol = Protocol.from_dict(row["protocol"]).to_dict()
+    except ValueError:  # of a method or a configuration that is not here: the result of no run here
+        return _canonical(row)
+    return _canonical({**row, "config": config, "protocol": protocol})
+
+
+def key(run: Run) -> str:
+    """What ``identity`` gives for a row of this run."""
+    return _canonical(run.identity())
+
+
+def why_stale(row: dict[str, Any], data_sha256: str) -> str | None:
+    """Why a row no longer counts; None if it does."""
+    version = learner_class(row["learner"]).version
+    if row["learner_version"] != version:
+        return f"made by version {row['learner_version']} of {row['learner']}, now {version}"
+    if row["data_sha256"] != data_sha256:
+        return f"made on data {row['data_sha256'][:12]}, now {data_sha256[:12]}"
+    return None
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    parts = ("dataset", "learner", "config", "seed", "protocol")
+    return json.dumps({part: values[part] for part in parts}, sort_keys=True)
