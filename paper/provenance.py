@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -46,9 +47,13 @@ def provenance(device: str) -> dict:
 
 
 def _cpu_model() -> str:
+    """Name, family, model and stepping of the processor: virtual ones share their names."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    facts = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.*)$", text, re.M))
+    if "model name" not in facts:
+        return platform.processor()
+    numbers = [f"{name} {facts[name]}" for name in ("cpu family", "model", "stepping")]
+    return f"{facts['model name']} ({', '.join(numbers)})"

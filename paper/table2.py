@@ -7,10 +7,10 @@ same.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from joblib import cpu_count
 from rich.console import Console
 
 from baselines import BPConfig
@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs",
         type=_count,
         metavar="N",
-        default=len(os.sched_getaffinity(0)),
+        default=cpu_count(),
         help="runs side by side, one thread each; default the number of cores",
     )
     tier = parser.add_mutually_exclusive_group()
