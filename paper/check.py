@@ -1,0 +1,142 @@
+"""Checks what is committed: tables equal their ledgers, rows have a past, results can be repeated.
+
+``python -m paper.check --help`` lists the options; ``nox -s check_paper -- OPTIONS`` is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from baselines import learner_class
+from paper import paths, table2
+from paper.provenance import git
+from paper.results import identity, read, why_stale
+from paper.runner import run_row
+from sal.data import DATASETS
+from sal.run import Run
+from sal.train import Protocol
+
+TABLES = (table2,)
+"""Modules with an EXPERIMENT and ``pages(place)``: every table that is committed."""
+RERUN_DATASET = "digits"
+MACHINE = ("cpu", "isa", "arch", "system")
+"""Two machines that agree in these give the same bits."""
+ELSEWHERE = {"accuracy": 2.0, "train_loss": 0.01, "val_loss": 0.01}
+"""How far a repeated run may be off on another machine: percent points, nats."""
+
+
+def table_problems(place: paths.Place) -> list[str]:
+    """Tables that are not what their ledger renders to."""
+    problems = []
+    for table in TABLES:
+        for suffix, text in table.pages(place)[0].items():
+            path = place.table(table.EXPERIMENT, suffix)
+            if not path.exists():
+                problems.append(f"{path} is missing: run nox -s reproduce_{table.EXPERIMENT}")
+            elif path.read_text() != text:
+                problems.append(
+                    f"{path} is not what the ledger renders to: it was edited, or not rendered "
+                    f"again; run nox -s reproduce_{table.EXPERIMENT} -- --render-only"
+                )
+    return problems
+
+
+def row_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Rows that may not be committed: of unknown or uncommitted code, or contradicting others."""
+    problems, ancestors, weights = [], {}, {}
+    for row in rows:
+        label = _label(row)
+        sha = row["git_sha"]
+        if sha is None or row["git_dirty"] is not False:
+            problems.append(f"{label}: made from uncommitted code; commit, then make it again")
+            continue
+        if sha not in ancestors:
+            ancestors[sha] = git("merge-base", "--is-ancestor", sha, "HEAD") is not None
+        if not ancestors[sha]:
+            problems.append(f"{label}: commit {sha[:12]} is not in the history of HEAD")
+        where = (identity(row), row["learner_version"], row["data_sha256"], _machine(row))
+        if weights.setdefault(where, row["weights_sha256"]) != row["weights_sha256"]:
+            problems.append(f"{label}: two rows of the same run on one machine type disagree")
+    return problems
+
+
+def rerun_problem(row: dict[str, Any]) -> str | None:
+    """Makes a row's run again; says how the outcome differs, if it does."""
+    again = run_row(_run(row), row["experiment"], "cpu", None, lambda epoch, outcomes: None)
+    label = _label(row)
+    if _machine(row) == _machine(again):
+        same = again["weights_sha256"] == row["weights_sha256"]
+        print(f"  {label}: weights {'equal' if same else 'DIFFER'} (same machine type)")
+        return None if same else f"{label}: made again, its weights differ from the ledger's"
+    off = {
+        name: abs(again[name] - row[name])
+        for name, tolerance in ELSEWHERE.items()
+        if row["status"] == "ok" and not abs(again[name] - row[name]) <= tolerance
+    }
+    print(f"  {label}: metrics {'differ' if off else 'agree'} (another machine or PyTorch)")
+    return f"{label}: made again, it is off by {off}" if off else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns 0 if everything holds, else 1."""
+    parser = argparse.ArgumentParser(prog="check_paper", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--rerun", type=int, default=2, metavar="N", help="rows of Digits to make again; default 2"
+    )
+    parser.add_argument("--draw", type=int, metavar="SEED", help="repeat a draw of those rows")
+    options = parser.parse_args(arguments)
+    place = paths.committed()
+    problems = table_problems(place)
+    if git("rev-parse", "HEAD") is None:
+        problems.append("rows cannot be checked: this is no git checkout with its history")
+    fresh = []
+    for table in TABLES:
+        rows, torn = read(place.ledger(table.EXPERIMENT))
+        problems += torn + row_problems(rows)
+        stale = [row for row in rows if why_stale(row, _digest(row))]
+        fresh += [row for row in rows if row not in stale]
+        print(f"{table.EXPERIMENT}: {len(rows)} rows, {len(stale)} of them stale")
+    draw = random.randrange(2**32) if options.draw is None else options.draw
+    candidates = [row for row in fresh if row["dataset"] == RERUN_DATASET]
+    chosen = random.Random(draw).sample(candidates, min(options.rerun, len(candidates)))
+    print(f"making {len(chosen)} rows of {RERUN_DATASET} again (--draw {draw})")
+    problems += filter(None, map(rerun_problem, chosen))
+    return _report(problems)
+
+
+def _report(problems: Iterable[str]) -> int:
+    problems = list(problems)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    print("nothing to object to" if not problems else f"{len(problems)} problems")
+    return 1 if problems else 0
+
+
+def _run(row: dict[str, Any]) -> Run:
+    return Run(
+        dataset=row["dataset"],
+        learner=row["learner"],
+        config=learner_class(row["learner"]).Config.from_dict(row["config"]),
+        seed=row["seed"],
+        protocol=Protocol.from_dict(row["protocol"]),
+    )
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['dataset']} {row['learner']} areas {row['areas']} seed {row['seed']}"
+
+
+def _digest(row: dict[str, Any]) -> str:
+    return DATASETS[row["dataset"]].content_sha256
+
+
+def _machine(row: dict[str, Any]) -> tuple:
+    return (*(row["machine"].get(name) for name in MACHINE), row["torch_version"], row["device"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
