@@ -3,7 +3,9 @@
 Axes: R replicas, B samples of a batch, N samples of a data set, D inputs, C classes.
 
 A replica is one run (one seed). Built-in methods hold R of them side by side, every tensor with a
-leading axis R, each bit-identical to the same run alone.
+leading axis R, each bit-identical to the same run alone. (On the CPU this needs layers whose sizes
+are multiples of 16: the bits of a BLAS product depend on the alignment of its operands in memory,
+and other sizes give the second replica another alignment than it has alone.)
 """
 
 from __future__ import annotations

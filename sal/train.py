@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,8 +246,13 @@ def _save(
 
 
 def _restore(learner: Learner, path: Path, protocol: Protocol) -> tuple[int, list[Outcome]]:
+    """The epochs done and the outcomes so far; the learner takes the weights."""
     device = next(iter(learner.tensors().values())).device
-    state = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        warnings.warn(f"{path} cannot be read, the run starts anew: {error}", stacklevel=3)
+        return 0, [Outcome() for _ in range(learner.replicas)]
     if state["protocol"] != protocol.to_dict():
         raise ValueError(
             f"checkpoint {path} is of another protocol, {state['protocol']}, than asked for, "

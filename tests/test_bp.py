@@ -60,28 +60,6 @@ def test_update_is_the_gradient(hidden, activation, input_activation, residual, 
             torch.testing.assert_close(update[name][r], gradient, msg=f"{name} of replica {r}")
 
 
-def test_step_subtracts_the_step_size_times_the_update():
-    learner, (x, y) = BP(BPConfig(hidden=(7, 7)), D, C, [Streams(0)]).double(), batch()
-    before = {name: p.clone() for name, p in learner.named_parameters()}
-    update = learner.update(x, y)
-    learner.step(x, y, 0.3)
-    for name, p in learner.named_parameters():
-        torch.testing.assert_close(p, before[name] - 0.3 * update[name])
-
-
-def test_replicas_are_bit_identical_to_single_runs():
-    streams = [Streams(0), Streams(1)]
-    together = BP(BPConfig(), D, C, streams)
-    alone = [BP(BPConfig(), D, C, [one]) for one in streams]
-    for number in range(5):
-        x, y = batch(number, replicas=2)
-        x = x.float()
-        together.step(x, y, 0.1)
-        for r, learner in enumerate(alone):
-            learner.step(x[r : r + 1], y[r : r + 1], 0.1)
-    assert [together.digest(r) for r in range(2)] == [learner.digest(0) for learner in alone]
-
-
 def test_kaiming_weights_have_the_variance_that_he_et_al_derive():
     learner = BP(BPConfig(hidden=(400,)), 900, C, [Streams(0)])
     assert learner.weight0.std().item() == pytest.approx((2 / 900) ** 0.5, rel=0.01)

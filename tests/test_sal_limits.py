@@ -21,10 +21,6 @@ def batch(seed=0, size=B, replicas=1):
     return x, torch.randint(0, C, (replicas, size), generator=generator)
 
 
-def snapshot(learner):
-    return {name: tensor.clone() for name, tensor in learner.tensors().items()}
-
-
 def test_sal_with_one_area_is_a_dense_net_with_fixed_feedback():
     learner, (x, y) = build().double(), batch()
     x = x.double()
@@ -48,7 +44,8 @@ def test_one_area_has_no_router():
 @pytest.mark.parametrize("engine", ENGINES)
 def test_areas_that_nobody_chose_are_bit_identical_after_a_step(engine):
     learner, (x, y) = build(areas=(8,), engine=engine), batch()
-    before, chosen = snapshot(learner), set(learner.routes(x)["layer0"].flatten().tolist())
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    chosen = set(learner.routes(x)["layer0"].flatten().tolist())
     assert 0 < len(chosen) < 8
     learner.step(x, y, 0.1)
     for area in range(8):
@@ -59,15 +56,8 @@ def test_areas_that_nobody_chose_are_bit_identical_after_a_step(engine):
         assert same == ([False, False] if area in chosen else [True, True])
 
 
-def test_feedback_and_prototypes_stay_frozen_and_are_no_parameters():
-    learner = build(areas=(4,))
-    frozen = {"feedback0", "prototypes0"}
-    assert frozen == set(dict(learner.named_buffers()))
-    before = snapshot(learner)
-    for number in range(30):
-        learner.step(*batch(number), 0.1)
-    changed = {n for n, t in learner.tensors().items() if not torch.equal(t, before[n])}
-    assert changed == set(dict(learner.named_parameters()))
+def test_feedback_and_prototypes_are_buffers():
+    assert set(dict(build(areas=(4,)).named_buffers())) == {"feedback0", "prototypes0"}
 
 
 def test_nothing_is_differentiated_automatically(monkeypatch):
@@ -108,29 +98,6 @@ def test_the_router_learns_to_classify_by_its_own_loss():
     assert loss() < 0.5 * first
 
 
-@pytest.mark.parametrize("areas", [(1,), (5,)])
-def test_same_seed_same_bytes_other_seed_other_bytes(areas):
-    def digest(seed):
-        learner = build((seed,), areas=areas)
-        for number in range(10):
-            learner.step(*batch(number), 0.1)
-        return learner.digest(0)
-
-    assert digest(3) == digest(3)
-    assert digest(3) != digest(4)
-
-
-def test_each_replica_is_bit_identical_to_the_same_run_alone():
-    together = build((0, 1, 2), areas=(5,))
-    alone = [build((seed,), areas=(5,)) for seed in (0, 1, 2)]
-    for number in range(10):
-        x, y = batch(number, replicas=3)
-        together.step(x, y, 0.1)
-        for r, learner in enumerate(alone):
-            learner.step(x[r : r + 1], y[r : r + 1], 0.1)
-    assert [together.digest(r) for r in range(3)] == [learner.digest(0) for learner in alone]
-
-
 def test_more_areas_start_from_the_weights_router_and_feedback_of_fewer():
     few, many = build(areas=(2,)), build(areas=(5,))
     torch.testing.assert_close(many.weight0[:, :2], few.weight0, rtol=0, atol=0)
@@ -144,19 +111,6 @@ def test_share_makes_the_step_k_times_as_large_as_batch():
         share.update(x, y)["weight0"] / build(areas=(5,), area_norm="batch").update(x, y)["weight0"]
     )
     torch.testing.assert_close(ratio[ratio.isfinite()].unique().mean(), torch.tensor(5.0))
-
-
-def test_state_dict_round_trip_restores_every_bit():
-    learner, other = build((0,), areas=(5,)), build((1,), areas=(5,))
-    other.load_state_dict(learner.state_dict())
-    assert other.digest(0) == learner.digest(0)
-
-
-def test_prediction_changes_nothing():
-    learner, (x, _) = build(areas=(5,)), batch()
-    before = learner.digest(0)
-    learner.logits(x), learner.routes(x), learner.update(*batch())
-    assert learner.digest(0) == before
 
 
 @pytest.mark.parametrize(
@@ -177,17 +131,6 @@ def test_prediction_changes_nothing():
 def test_bad_configurations_are_refused_by_field(choices, message):
     with pytest.raises(ValueError, match=message):
         build(**choices)
-
-
-def test_batches_of_another_shape_are_refused():
-    learner = build()
-    for x, y in [
-        (torch.zeros(1, B, D + 1), batch()[1]),
-        batch(replicas=2),
-        (torch.zeros(B, D), batch()[1]),
-    ]:
-        with pytest.raises(ValueError, match="wants x"):
-            learner.step(x, y, 0.1)
 
 
 @pytest.mark.cuda
