@@ -99,7 +99,7 @@ def descend_(
 
 
 def _sorted(t_BX: Tensor, groups: Groups) -> Tensor:
-    return t_BX if groups.order_B is None else t_BX[groups.order_B]
+    return t_BX if groups.order_B is None else t_BX.index_select(0, groups.order_B)
 
 
 def _factor(areas: int, batch: int, count: int, norm: str) -> float:
