@@ -49,7 +49,7 @@ class Cell:
 
 def published(table: str) -> pd.DataFrame:
     """The paper's own table: columns metric, dataset, column, mean, std."""
-    frame = pd.read_csv(paths.PUBLISHED)
+    frame = pd.read_csv(paths.PUBLISHED, encoding="utf-8")
     frame = frame[frame["table"] == table].reset_index(drop=True)
     if frame.empty:
         raise ValueError(f"{paths.PUBLISHED.name} has no table {table!r}")

@@ -33,11 +33,10 @@ def table_problems(place: paths.Place) -> list[str]:
     """Tables that are not what their ledger renders to."""
     problems = []
     for table in TABLES:
-        for suffix, text in table.pages(place)[0].items():
-            path = place.table(table.EXPERIMENT, suffix)
+        for path, text in table.pages(place)[0].items():
             if not path.exists():
                 problems.append(f"{path} is missing: run nox -s reproduce_{table.EXPERIMENT}")
-            elif path.read_text() != text:
+            elif path.read_text(encoding="utf-8") != text:
                 problems.append(
                     f"{path} is not what the ledger renders to: it was edited, or not rendered "
                     f"again; run nox -s reproduce_{table.EXPERIMENT} -- --render-only"

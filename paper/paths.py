@@ -8,6 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent
 PUBLISHED = PACKAGE / "published.csv"
+README = REPOSITORY / "README.md"
 CODE = ("sal", "baselines", "paper/*.py", "pyproject.toml")
 """What a result depends on, as git pathspecs: results made while these differ from their commit are
 made from uncommitted code."""

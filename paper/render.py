@@ -24,16 +24,31 @@ def summary(cells: Sequence[Cell]) -> str:
 def markdown(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
     """A page with the table, ours above the published value, and the verdict."""
     frame = _grid(cells, lambda cell: "<br>".join(_lines(cell, "**{}**")))
-    header = ["Data set", *frame.columns]
     lines = [f"# {title}", ""]
     lines += [line for note in notes for line in (note, "")]
-    lines += [summary(cells), ""]
-    lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += [
-        f"| {name} | " + " | ".join(row) + " |"
-        for name, row in zip(frame.index, frame.to_numpy(), strict=True)
-    ]
+    lines += [summary(cells), "", *_markdown_table(frame)]
     return "\n".join(lines) + "\n"
+
+
+def compact(cells: Sequence[Cell]) -> str:
+    """The table for the README: our mean over the published one, marked by verdict."""
+    lines = _markdown_table(_grid(cells, _compact_cell))
+    legend = "Ours over the paper's; ✓ reproduced, ✗ differs, n seeds where fewer than "
+    return "\n".join([*lines, "", f"{legend}{SEEDS}, – not run. {summary(cells)}"]) + "\n"
+
+
+def between_marks(text: str, name: str, table: str) -> str:
+    """``text`` with ``table`` between its comments ``<!-- name:begin -->`` and ``:end``.
+
+    Raises:
+        ValueError: The text has no such pair of comments.
+    """
+    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"no place for the table: {begin.strip()} ... {end} is missing")
+    return f"{before}{begin}\n{table}\n{end}{after}"
 
 
 def latex(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
@@ -105,6 +120,16 @@ def _grid(cells: Sequence[Cell], show) -> pd.DataFrame:
     )
 
 
+def _markdown_table(frame: pd.DataFrame) -> list[str]:
+    header = ["Data set", *frame.columns]
+    rows = [[name, *row] for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
+    return [
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
 def _value(mean: float, std: float | None, metric: str, plus_minus: str = "±") -> str:
     digits = DECIMALS[metric]
     spread = "" if std is None else f" {plus_minus} {std:.{digits}f}"
@@ -118,6 +143,14 @@ def _lines(cell: Cell, emphasis: str = "{}") -> list[str]:
         return [NOT_RUN, published, *diverged]
     ours = emphasis.format(_value(cell.mean, cell.std, cell.metric))
     return [f"{ours} (n={cell.n})", published, cell.verdict, *diverged]
+
+
+def _compact_cell(cell: Cell) -> str:
+    published = f"{cell.published_mean:.2f}"
+    if cell.mean is None:
+        return f"–<br>{published}"
+    mark = {REPRODUCED: "✓", DIFFERS: "✗"}.get(cell.verdict, f"n={cell.n}")
+    return f"**{_value(cell.mean, None, cell.metric)}** {mark}<br>{published}"
 
 
 def _terminal_cell(cell: Cell) -> str:

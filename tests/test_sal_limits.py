@@ -143,3 +143,38 @@ def test_cuda_equals_the_cpu():
         gpu.step(x.double().cuda(), y.cuda(), 0.1)
     for name, tensor in cpu.tensors().items():
         torch.testing.assert_close(gpu.tensors()[name].cpu(), tensor)
+
+
+def test_frozen_and_initial_tensors_have_the_stated_distributions():
+    config = SALConfig(
+        hidden=(400,),
+        areas=(300,),
+        init_scale=0.02,
+        output_init="kaiming",
+        output_init_scale=0.5,
+        feedback_scale=1.7,
+    )
+    learner = SAL(config, 100, 50, [Streams(0)])
+    expected = {  # standard deviation, from the definition of each
+        "weight0": 0.02,
+        "weight1": 0.5 * (2 / 400) ** 0.5,
+        "feedback0": 1.7,
+        "prototypes0": 1.0,
+        "router0": 100**-0.5 / 3**0.5,  # uniform within +-1 / sqrt(inputs)
+        "router_bias0": 100**-0.5 / 3**0.5,
+    }
+    for name, std in expected.items():
+        tensor = learner.tensors()[name]
+        assert tensor.std().item() == pytest.approx(
+            std, rel=0.2 if name == "router_bias0" else 0.03
+        )
+        assert abs(tensor.mean().item()) < 4 * std / tensor.numel() ** 0.5
+    assert learner.router0.abs().max() <= 0.1
+    assert not learner.bias0.any()
+    assert not learner.bias1.any()
+
+
+def test_feedback_is_the_identity_where_sizes_agree():
+    assert "feedback0" in build(hidden=(C + 1,)).state_dict()
+    assert "feedback0" not in build(hidden=(C,)).state_dict()
+    assert "feedback1" not in build().state_dict(), "the output layer"

@@ -153,6 +153,24 @@ def test_markdown_shows_ours_the_published_value_and_the_verdict(table):
     assert {line.count("|") for line in rows} == {8}
 
 
+def test_the_readme_table_marks_each_verdict(table):
+    page = render.compact(table)
+    assert "**55.00** ✓<br>53.59" in page
+    assert "**80.00** n=2<br>81.74" in page
+    assert "**99.00** ✗<br>90.64" in page
+    assert "–<br>69.18" in page
+
+
+def test_a_table_replaces_what_was_between_its_marks_and_nothing_else():
+    text = "before\n<!-- t:begin -->\nold\n<!-- t:end -->\nafter\n"
+    new = render.between_marks(text, "t", "| new |\n")
+    assert new == "before\n<!-- t:begin -->\n\n| new |\n\n<!-- t:end -->\nafter\n"
+    assert render.between_marks(new, "t", "| new |\n") == new
+    for broken in ["no marks", text.replace("end", "END")]:
+        with pytest.raises(ValueError, match="t:begin .* is missing"):
+            render.between_marks(broken, "t", "| new |\n")
+
+
 def test_latex_marks_what_differs_and_what_is_partial_or_not_run(table):
     page = render.latex("Title", [], table)
     assert r"$55.00 \pm 1.58$ (53.59)" in page
@@ -166,7 +184,7 @@ def test_latex_marks_what_differs_and_what_is_partial_or_not_run(table):
 
 def test_the_quick_tier_says_so_and_its_rows_are_no_ones_elses(tmp_path, monkeypatch):
     place = paths.Place(tmp_path, published=False)
-    page = table2.pages(place, epochs=10)[0]["md"]
+    page = table2.pages(place, epochs=10)[0][place.table("table2", "md")]
     assert page.startswith("# QUICK TIER, 10 epochs")
     assert "Not the paper's protocol" in page
     quick = table2.runs(epochs=10)["Digits", "SAL-4"]
@@ -177,6 +195,7 @@ def test_rendering_never_trains(tmp_path, monkeypatch):
     monkeypatch.setattr("sal.run.train", None)
     monkeypatch.setattr("paper.table2.make", None)
     monkeypatch.setattr(paths, "committed", lambda: paths.Place(tmp_path, published=True))
+    monkeypatch.setattr(paths, "README", tmp_path / "README.md")
     assert table2.main(["--render-only"]) == 0
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {
         "table2.md", "table2.tex", "table2.csv"
