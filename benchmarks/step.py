@@ -17,7 +17,6 @@ from torch import nn
 
 from baselines import BP, BPConfig
 from sal import SAL, SALConfig, Streams
-from sal.run import set_up_torch
 
 D, H, C, B = 784, 256, 10, 16
 ROUNDS, STEPS, WARM_UP = 15, 200, 100
@@ -45,7 +44,7 @@ def learner_step(learner) -> Callable[[], None]:
 
 def main() -> None:
     """Prints the medians and ratios."""
-    set_up_torch("cpu")
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     streams = [Streams(0)]
     contestants = {"plain autograd + SGD": plain_loop()}

@@ -22,7 +22,7 @@ from paper.runner import make
 from sal import SALConfig
 from sal.data import DATASETS, DataError, load, resolve_name
 from sal.learner import DEVICES
-from sal.run import Run, set_up_torch
+from sal.run import Run, set_up_device
 from sal.train import Protocol
 
 EXPERIMENT = "table2"
@@ -144,7 +144,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     if options.render_only:
         write(place, epochs, console)
         return 0
-    set_up_torch(options.device)
+    set_up_device(options.device)
     asked = options.datasets is not None
     every = QUICK_DATASETS if options.quick else DATASETS
     names = [resolve_name(name) for name in (options.datasets if asked else every)]

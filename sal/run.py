@@ -48,8 +48,8 @@ class Run:
         return f"{self.dataset} {self.learner}{routed} seed {self.seed}"
 
 
-def set_up_torch(device: str) -> None:
-    """One thread and no TF32: the bits of a sum depend on both.
+def set_up_device(device: str) -> None:
+    """No TF32, which rounds to ten bits, on a GPU.
 
     Raises:
         ValueError: The device is unknown, or there is no such device here.
@@ -58,7 +58,6 @@ def set_up_torch(device: str) -> None:
         raise ValueError(f"device must be one of {', '.join(DEVICES)}; got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, and PyTorch finds no GPU here; use cpu")
-    torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
@@ -74,12 +73,12 @@ def execute(
 ) -> tuple[Outcome, str]:
     """Trains ``run``; returns what it gave, and how its data were split.
 
-    Sets PyTorch up for the whole process (``set_up_torch``).
+    Turns TF32 off for the whole process (``set_up_device``).
 
     Raises:
         ValueError: The device is not there, or the data do not fit the method.
     """
-    set_up_torch(device)
+    set_up_device(device)
     streams = [Streams(run.seed)]
     learner = learner_class(run.config, data.in_features, data.n_classes, streams).to(device)
     parts = partition(data, streams, run.protocol.pixels).to(device)

@@ -128,6 +128,9 @@ def train(
 ) -> list[Outcome]:
     """Trains every replica of ``learner`` in place.
 
+    On the CPU with one thread, whatever the process is set to: the bits of a sum depend on the
+    number of threads, and nets this small are no faster with more.
+
     Args:
         learner: A method, on its device.
         data: Data on the same device, with one row of indices a replica.
@@ -146,6 +149,23 @@ def train(
         ValueError: The data do not fit the net: another image size, labels out of range.
     """
     _check(learner, data)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _train(learner, data, streams, protocol, checkpoint, checkpoint_after, on_epoch)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(
+    learner: Learner,
+    data: Partition,
+    streams: Sequence[Streams],
+    protocol: Protocol,
+    checkpoint: Path | None,
+    checkpoint_after: float,
+    on_epoch: Callable[[int, list[Outcome]], None],
+) -> list[Outcome]:
     device = data.train_x_ND.device
     outcomes, first = [Outcome() for _ in streams], 0
     if checkpoint is not None and checkpoint.exists():

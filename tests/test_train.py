@@ -155,6 +155,17 @@ def test_same_seed_same_weights_and_history(digits):
     assert other.weights_sha256 != first.weights_sha256
 
 
+def test_the_process_thread_count_changes_no_bit_and_is_left_alone(digits):
+    (one,), before = run(digits), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        (two,) = run(digits)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert one.weights_sha256 == two.weights_sha256
+
+
 def test_replicas_side_by_side_equal_runs_alone(digits):
     together = run(digits, seeds=(0, 1))
     for seed, outcome in enumerate(together):
