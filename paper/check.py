@@ -65,12 +65,18 @@ def row_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def rerun_problem(row: dict[str, Any]) -> str | None:
     """Makes a row's run again; says how the outcome differs, if it does."""
-    again = run_row(_run(row), row["experiment"], "cpu", None, lambda epoch, outcomes: None)
     label = _label(row)
+    try:
+        run = _run(row)
+    except ValueError as error:
+        return f"{label}: cannot be made again: {error}"
+    again = run_row(run, row["experiment"], "cpu", None, lambda epoch, outcomes: None)
     if _machine(row) == _machine(again):
         same = again["weights_sha256"] == row["weights_sha256"]
         print(f"  {label}: weights {'equal' if same else 'DIFFER'} (same machine type)")
         return None if same else f"{label}: made again, its weights differ from the ledger's"
+    if again["status"] != row["status"]:
+        return f"{label}: made again, it is {again['status']}, not {row['status']}"
     off = {
         name: abs(again[name] - row[name])
         for name, tolerance in ELSEWHERE.items()
@@ -130,7 +136,8 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def _digest(row: dict[str, Any]) -> str:
-    return DATASETS[row["dataset"]].content_sha256
+    spec = DATASETS.get(row["dataset"])
+    return spec.content_sha256 if spec else "unknown"
 
 
 def _machine(row: dict[str, Any]) -> tuple:

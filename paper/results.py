@@ -104,7 +104,7 @@ def read(ledger: Path) -> tuple[list[dict[str, Any]], list[str]]:
                 what = f"lacks {', '.join(lacking)}" if isinstance(row, dict) else "no row"
                 problems.append(f"{ledger} line {number}: {what}; skipped")
                 continue
-        except ValueError:
+        except (ValueError, RecursionError):
             problems.append(f"{ledger} line {number}: cut off or not JSON; skipped")
         else:
             rows.append(row)
@@ -134,7 +134,10 @@ def key(run: Run) -> str:
 
 def why_stale(row: dict[str, Any], data_sha256: str) -> str | None:
     """Why a row no longer counts; None if it does."""
-    version = learner_class(row["learner"]).version
+    try:
+        version = learner_class(row["learner"]).version
+    except ValueError as error:
+        return str(error)
     if row["learner_version"] != version:
         return f"made by version {row['learner_version']} of {row['learner']}, now {version}"
     if row["data_sha256"] != data_sha256:

@@ -89,7 +89,7 @@ def make(
                 summary.failed[run.label] = error
             finished = summary.done + len(summary.failed)
             progress.update(bar, runs=f"{finished}/{len(todo)} runs")
-            console.print(f"  {run.label}: {error or _metrics(row)}", highlight=False)
+            console.print(f"  {run.label}: {error or _metrics(row)}", highlight=False, markup=False)
     return summary
 
 
@@ -131,7 +131,7 @@ def _dataset(name: str):
 def _missing(runs: Sequence[Run], ledger: Path, console: Console) -> tuple[list[Run], int]:
     rows, problems = read(ledger)
     for problem in problems:
-        console.print(f"[yellow]{problem}[/]", highlight=False)
+        console.print(problem, style="yellow", highlight=False, markup=False)
     by_run = {identity(row): row for row in rows}
     todo, stale = [], Counter()
     for run in runs:
@@ -203,9 +203,9 @@ def _in_parallel(tasks, jobs, on_epoch):
         flying: dict[Future, tuple] = {}
         try:
             while waiting or flying:
-                while waiting and len(flying) < jobs:
-                    task = waiting.popleft()
-                    flying[pool.submit(_work, *task)] = task
+                while waiting and _may_start(waiting[0], flying.values(), attempts, jobs):
+                    flying[pool.submit(_work, *waiting[0])] = waiting[0]
+                    waiting.popleft()  # not before: submit raises if a worker has died
                 for future in wait(flying, POLL_SECONDS, FIRST_COMPLETED).done:
                     task = flying[future]
                     row, error = future.result()
@@ -221,6 +221,16 @@ def _in_parallel(tasks, jobs, on_epoch):
         finally:
             parent.close()  # ends workers that are still at it
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _may_start(task, flying, attempts, jobs) -> bool:
+    """Whether a task may start beside those in flight.
+
+    A death ends every task in flight. So a last attempt is made alone, that none fails for another.
+    """
+    if attempts[task] == ATTEMPTS - 1:
+        return not flying
+    return len(flying) < jobs and all(attempts[other] < ATTEMPTS - 1 for other in flying)
 
 
 def _listen(epochs, on_epoch) -> None:

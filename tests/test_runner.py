@@ -1,0 +1,155 @@
+"""Who pays when a worker is killed: the run that it made, and no other."""
+
+import io
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from baselines import BPConfig
+from paper import paths, runner
+from paper.results import read
+from paper.runner import ATTEMPTS, make
+from sal.run import Run
+from sal.train import Protocol
+
+KILLED = f"its worker was killed {ATTEMPTS} times (out of memory?)"
+
+
+def run(seed=0, epochs=2, dataset="digits", hidden=(256,), batch_size=16):
+    protocol = Protocol(epochs=epochs, batch_size=batch_size)
+    config = BPConfig(hidden=hidden)
+    return Run(dataset=dataset, learner="bp", config=config, seed=seed, protocol=protocol)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return paths.Place(tmp_path, published=True)
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=1000)
+
+
+def seeds(place):
+    rows, problems = read(place.ledger("table2"))
+    assert problems == []
+    return sorted(row["seed"] for row in rows)
+
+
+def workers():
+    """This process's workers."""
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:  # gone
+            continue
+        if int(stat[1]) == os.getpid() and stat[0] != "Z" and "spawn_main" in command:
+            found.append(int(pid))
+    return found
+
+
+def at_epochs(monkeypatch, act):
+    """Has ``act`` called with the size of its run's epochs (of the progress bar) at every epoch."""
+    advance = Progress.advance
+
+    def advance_and_act(bar, task, size):
+        advance(bar, task, size)
+        act(size)
+
+    monkeypatch.setattr(Progress, "advance", advance_and_act)
+
+
+def kill_workers():
+    for pid in workers():
+        os.kill(pid, signal.SIGKILL)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+
+@needs_proc
+@pytest.mark.slow
+def test_a_run_beside_one_that_always_kills_its_worker_is_made(place, console, monkeypatch):
+    deadly = run(0, epochs=100, hidden=(2000,), batch_size=1)  # of half a second an epoch
+
+    def kill_at_epochs_of_the_deadly(size):
+        if size == runner._cost(deadly, epochs=1):
+            kill_workers()
+
+    at_epochs(monkeypatch, kill_at_epochs_of_the_deadly)
+    summary = make([deadly, run(1, epochs=150)], "table2", place, console, jobs=2)
+    assert summary.failed == {deadly.label: KILLED}
+    assert summary.done == 1
+    assert seeds(place) == [1]
+
+
+@needs_proc
+@pytest.mark.slow
+def test_no_run_is_forgotten_when_a_worker_is_killed_while_a_row_is_written(
+    place, console, monkeypatch
+):
+    append = runner.append
+
+    def append_and_kill(ledger, row):
+        append(ledger, row)
+        if row["seed"] == 0:
+            kill_workers()
+            time.sleep(1)  # the pool notices before it is given the next run
+
+    monkeypatch.setattr(runner, "append", append_and_kill)
+    runs = [run(0), run(1, epochs=100), run(2), run(3)]
+    summary = make(runs, "table2", place, console, jobs=2)
+    assert (summary.done, summary.failed) == (4, {})
+    assert seeds(place) == [0, 1, 2, 3]
+
+
+@needs_proc
+@pytest.mark.slow
+def test_a_run_whose_worker_is_killed_between_two_epochs_gives_the_same_weights(
+    place, tmp_path, console, monkeypatch
+):
+    epochs = []
+
+    def kill_at_the_third(size):
+        epochs.append(size)
+        if len(epochs) == 3:
+            kill_workers()
+
+    at_epochs(monkeypatch, kill_at_the_third)
+    make([run(epochs=150)], "table2", place, console)
+    killed_after = len(epochs) - 150
+    assert 3 <= killed_after < 150
+    other = paths.Place(tmp_path / "other", published=True)
+    make([run(epochs=150)], "table2", other, console)
+    (row,), (undisturbed,) = (read(p.ledger("table2"))[0] for p in (place, other))
+    assert row["weights_sha256"] == undisturbed["weights_sha256"]
+    assert row["history"] == undisturbed["history"]
+
+
+def test_an_error_is_printed_as_it_is_whatever_brackets_it_has(
+    place, tmp_path, console, monkeypatch
+):
+    folder = tmp_path / "[" / "data]" / "[red]"
+    monkeypatch.setenv("SAL_DATA_DIR", str(folder))
+    monkeypatch.setenv("SAL_OFFLINE", "1")
+    summary = make([run(dataset="usps"), run(1)], "table2", place, console)
+    assert list(summary.failed) == ["usps bp seed 0"]
+    assert summary.done == 1
+    assert str(folder) in console.file.getvalue()
+
+
+def test_a_torn_line_is_reported_with_its_place_whatever_brackets_that_has(tmp_path, console):
+    place = paths.Place(tmp_path / "[" / "results]", published=True)
+    make([run()], "table2", place, console)
+    with place.ledger("table2").open("ab") as file:
+        file.write(b'{"experiment":"tab')
+    assert make([run()], "table2", place, console).skipped == 1
+    assert f"{place.ledger('table2')} line 2: cut off" in console.file.getvalue()
