@@ -1,8 +1,8 @@
 """Carries out runs: side by side, resumable, with a progress bar, into the ledger.
 
-Each run has a process of its own with one thread. The parent alone writes the ledger, one row as
-soon as a run ends, so an interruption loses at most the runs in flight; and when the parent ends,
-however it ends, its workers end too.
+Runs are spread over worker processes, each with one thread. The parent alone writes the ledger, one
+row as soon as a run ends, so an interruption loses at most the runs in flight; and when the parent
+ends, however it ends, its workers end too.
 """
 
 from __future__ import annotations

@@ -157,7 +157,12 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         except DataError as error:
             missing[name] = error
     for name, error in missing.items():
-        console.print(f"[yellow]{DATASETS[name].title} is left out:[/] {error}", highlight=False)
+        console.print(
+            f"{DATASETS[name].title} is left out: {error}",
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
     todo = [run for cell in wanted.values() for run in cell if run.dataset in here]
     summary = make(todo, EXPERIMENT, place, console, device=options.device, jobs=options.jobs)
     write(place, epochs, console)
