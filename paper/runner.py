@@ -186,6 +186,7 @@ def _progress(console: Console) -> Progress:
         TimeRemainingColumn(elapsed_when_finished=False),
         console=console,
         disable=not console.is_terminal,
+        speed_estimate_period=600,
     )
 
 

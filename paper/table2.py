@@ -17,10 +17,10 @@ from rich.console import Console
 from baselines import BPConfig
 from paper import paths, render
 from paper.cells import SEEDS, Cell, cells
-from paper.results import LedgerError, read
+from paper.results import LedgerError, identity, key, read
 from paper.runner import make
 from sal import SALConfig
-from sal.data import DATASETS, DataError, load, resolve_name
+from sal.data import DATASETS, DataError, DataMissing, load, resolve_name
 from sal.learner import DEVICES
 from sal.run import Run, set_up_device
 from sal.train import Protocol
@@ -133,14 +133,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             if getattr(options, name) is None:
                 setattr(options, name, value)
     epochs = options.epochs or Protocol.epochs
-    off_protocol = epochs != Protocol.epochs
-    if off_protocol or options.quick:
-        place = paths.quick()
-        console.print(
-            f"quick tier: {epochs} epochs, results in {place.root}, apart from the tables"
-        )
-    else:
-        place = paths.fresh() if options.fresh else paths.committed()
+    place = _place(options, epochs, console)
     if options.render_only:
         write(place, epochs, console)
         return 0
@@ -149,32 +142,64 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     every = QUICK_DATASETS if options.quick else DATASETS
     names = [resolve_name(name) for name in (options.datasets if asked else every)]
     wanted = runs(names, options.areas or AREAS, options.seeds or SEEDS, epochs)
-    here, missing = [], {}
-    for name in names:
-        try:
-            load(name)
-            here.append(name)
-        except DataError as error:
-            missing[name] = error
-    for name, error in missing.items():
-        console.print(
-            f"{DATASETS[name].title} is left out: {error}",
-            style="yellow",
-            highlight=False,
-            markup=False,
-        )
-    todo = [run for cell in wanted.values() for run in cell if run.dataset in here]
+    missing, corrupt = _not_at_hand(names)
+    todo = [run for cell in wanted.values() for run in cell if run.dataset not in missing | corrupt]
     summary = make(todo, EXPERIMENT, place, console, device=options.device, jobs=options.jobs)
     write(place, epochs, console)
     console.print(
         f"{summary.done} runs made, {summary.skipped} there already, {len(summary.failed)} failed"
     )
-    for label, why in summary.failed.items():
-        print(f"error: {label}: {why}", file=sys.stderr)
-    if missing:
+    if place == paths.fresh():
+        console.print(_compared_with_committed(todo, place))
+    failures = {DATASETS[name].title: error for name, error in corrupt.items()} | summary.failed
+    if asked:
+        failures |= {DATASETS[name].title: error for name, error in missing.items()}
+    elif missing:
         titles = ", ".join(DATASETS[name].title for name in missing)
-        console.print(f"not at hand: {titles} (see above for how to get them)")
-    return 1 if summary.failed or (asked and missing) else 0
+        console.print(
+            f"Left out, not at hand: {titles}. To get them: `python -m sal.data "
+            f"{' '.join(missing)}` fetches them where there is a network and says why it cannot; "
+            "or set SAL_DATA_DIR to a folder that has the prepared .npz files.",
+            highlight=False,
+        )
+    for label, why in failures.items():
+        print(f"error: {label}: {why}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _place(options: argparse.Namespace, epochs: int, console: Console) -> paths.Place:
+    if epochs == Protocol.epochs and not options.quick:
+        return paths.fresh() if options.fresh else paths.committed()
+    place = paths.quick()
+    console.print(f"quick tier: {epochs} epochs, results in {place.root}, apart from the tables")
+    return place
+
+
+def _not_at_hand(names: Sequence[str]) -> tuple[dict[str, DataError], dict[str, DataError]]:
+    """Data sets that cannot be had, and those that are there but not the official ones."""
+    missing, corrupt = {}, {}
+    for name in names:
+        try:
+            load(name)
+        except DataMissing as error:
+            missing[name] = error
+        except DataError as error:
+            corrupt[name] = error
+    return missing, corrupt
+
+
+def _compared_with_committed(todo: Sequence[Run], place: paths.Place) -> str:
+    """How many runs made here have the committed weights, bit for bit."""
+    here, there = (
+        {identity(row): row["weights_sha256"] for row in read(where.ledger(EXPERIMENT))[0]}
+        for where in (place, paths.committed())
+    )
+    both = [run for run in map(key, todo) if run in here and run in there]
+    equal = sum(here[run] == there[run] for run in both)
+    return (
+        f"{equal} of {len(both)} runs that are in the committed ledger as well have the same "
+        "weights as there, bit for bit (to be expected on the same processor and PyTorch)"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

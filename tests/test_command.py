@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 
 from baselines import BP, BPConfig
-from paper import check, paths, runner, table2
+from paper import check, paths, table2
 from paper.results import COLUMNS, append, read
-from paper.runner import make
+from paper.runner import Summary, make
 from sal import SAL, SALConfig
 from sal.data import load
 from sal.run import Run, execute
@@ -48,6 +48,15 @@ def rows(place):
 
 def weights(place):
     return {row["seed"]: row["weights_sha256"] for row in rows(place)}
+
+
+@pytest.fixture(scope="module")
+def real_rows(tmp_path_factory):
+    """Rows of Digits made by the paper's own protocol, one seed."""
+    place = paths.Place(tmp_path_factory.mktemp("real"), published=True)
+    wanted = table2.runs(["digits"], areas=(4,), seeds=1)
+    make([r for cell in wanted.values() for r in cell], "table2", place, Console(quiet=True))
+    return [row | {"git_dirty": False} for row in rows(place)]
 
 
 # Making runs
@@ -283,28 +292,56 @@ def test_a_results_folder_that_cannot_be_written_is_an_error_before_training(
     assert "cannot write results to" in capsys.readouterr().err
 
 
-def test_missing_sets_are_named_and_fail_only_if_asked_for(place, monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("SAL_DATA_DIR", str(tmp_path / "empty"))
+@pytest.fixture
+def no_training(place, monkeypatch, tmp_path):
+    """A committed place of its own, an empty data folder, no network, and nothing that trains."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("SAL_DATA_DIR", str(folder))
     monkeypatch.setenv("SAL_OFFLINE", "1")
     monkeypatch.setattr(paths, "committed", lambda: place)
     monkeypatch.setattr(paths, "README", tmp_path / "none.md")
-    monkeypatch.setattr(table2.Protocol, "epochs", 2)
-    monkeypatch.setattr(table2, "make", lambda *a, **k: runner.Summary())
+    made = []
+    monkeypatch.setattr(table2, "make", lambda runs, *_, **__: made.extend(runs) or Summary())
+    return folder, made
+
+
+def test_missing_sets_are_named_and_an_error_only_if_asked_for(no_training, capsys):
+    _, made = no_training
     assert table2.main([]) == 0
-    assert "MNIST is left out" in capsys.readouterr().out
+    assert "Left out, not at hand: Semeion, USPS, MNIST" in capsys.readouterr().out
+    assert {run.dataset for run in made} == {"digits"}
     assert table2.main(["--datasets", "digits", "mnist"]) == 1
+    assert "error: MNIST: MNIST is not in the data folder" in capsys.readouterr().err
+
+
+def test_a_corrupt_data_file_is_an_error_even_if_not_asked_for_and_the_rest_is_made(
+    no_training, capsys
+):
+    folder, made = no_training
+    (folder / "usps.npz").write_bytes(b"PK\x03\x04 cut off")
+    assert table2.main([]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: USPS: ")
+    assert str(folder / "usps.npz") in error
+    assert {run.dataset for run in made} == {"digits"}
+
+
+def test_fresh_runs_are_compared_with_the_committed_ones(
+    real_rows, place, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(paths, "committed", lambda: place)
+    monkeypatch.setattr(paths, "README", tmp_path / "none.md")
+    append(place.ledger("table2"), real_rows[0])
+    append(place.ledger("table2"), real_rows[1] | {"weights_sha256": "0" * 64})
+    arguments = ["--fresh", "--datasets", "digits", "--areas", "4", "--seeds", "1"]
+    assert table2.main(arguments) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "2 runs made, 0 there already, 0 failed" in output
+    assert "1 of 2 runs that are in the committed ledger as well have the same weights" in output
 
 
 # Checking what is committed
-
-
-@pytest.fixture(scope="module")
-def real_rows(tmp_path_factory):
-    """Rows of Digits made by the paper's own protocol, one seed."""
-    place = paths.Place(tmp_path_factory.mktemp("real"), published=True)
-    wanted = table2.runs(["digits"], areas=(4,), seeds=1)
-    make([r for cell in wanted.values() for r in cell], "table2", place, Console(quiet=True))
-    return [row | {"git_dirty": False} for row in rows(place)]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_ci_runs_the_readme_test_command(readme, ci_command):
 
 
 def test_readme_gives_the_command_that_rebuilds_table_2(readme):
-    assert f"{INSTALL} && nox -s reproduce_table2" in commands(readme)
+    assert f"{INSTALL} && nox -s reproduce_table2 -- --fresh" in commands(readme)
 
 
 def test_readme_says_which_name_pip_knows_the_package_by(readme):
