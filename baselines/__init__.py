@@ -1,7 +1,7 @@
 """The registry of methods: built-in ones, and plug-ins from other distributions.
 
 A distribution adds a method by an entry point in group ``sal.baselines`` whose value is the
-``Learner`` subclass; every table and test then picks it up by its ``name``.
+``Learner`` subclass; the contract tests and the ledger then know it by its ``name``.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from paper import paths
-from paper.results import identity, key, why_stale
+from paper.results import current, key
 from sal.data import DATASETS
 from sal.run import Run
 
@@ -44,7 +44,7 @@ class Cell:
     @property
     def tolerance(self) -> float:
         """How far from the published mean still counts as reproduced."""
-        return 2 * max(self.published_std, FLOOR[self.metric])
+        return tolerance(self.metric, self.published_std)
 
 
 def published(table: str) -> pd.DataFrame:
@@ -54,6 +54,11 @@ def published(table: str) -> pd.DataFrame:
     if frame.empty:
         raise ValueError(f"{paths.PUBLISHED.name} has no table {table!r}")
     return frame
+
+
+def tolerance(metric: str, std: float) -> float:
+    """How far from a published mean with this standard deviation still counts as reproduced."""
+    return 2 * max(std, FLOOR[metric])
 
 
 def verdict(
@@ -75,8 +80,7 @@ def verdict(
     if len(values) < SEEDS:
         return f"partial: {len(values)} of {SEEDS} seeds"
     mean = sum(values) / len(values)
-    within = abs(mean - target) <= 2 * max(std, FLOOR[metric]) + 1e-9
-    return REPRODUCED if within else DIFFERS
+    return REPRODUCED if abs(mean - target) <= tolerance(metric, std) + 1e-9 else DIFFERS
 
 
 def cells(
@@ -90,15 +94,12 @@ def cells(
         runs: The runs of each (data set title, column); cells without are not run. Rows of other
             runs, and rows that are stale, do not count.
     """
-    by_run: dict[str, Mapping[str, Any]] = {identity(row): row for row in rows}
+    by_run = current(rows)
     result = []
     for entry in published(table).to_dict("records"):
-        found = [
-            row
-            for run in runs.get((entry["dataset"], entry["column"]), ())
-            if (row := by_run.get(key(run))) is not None
-            and why_stale(row, DATASETS[run.dataset].content_sha256) is None
-        ]
+        wanted = runs.get((entry["dataset"], entry["column"]), ())
+        found = [by_run[key(run)] for run in wanted if key(run) in by_run]
+        complete = all(DATASETS[run.dataset].complete for run in wanted)
         values = [row[entry["metric"]] for row in found if row["status"] == "ok"]
         series = pd.Series(values, dtype=float)
         result.append(
@@ -112,7 +113,7 @@ def cells(
                 diverged=len(found) - len(values),
                 published_mean=entry["mean"],
                 published_std=entry["std"],
-                verdict=verdict(entry["metric"], values, entry["mean"], entry["std"]),
+                verdict=verdict(entry["metric"], values, entry["mean"], entry["std"], complete),
             )
         )
     return result

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,12 +14,12 @@ from typing import Any
 
 from baselines import learner_class
 from paper import paths, table2
-from paper.provenance import git
+from paper.provenance import git, provenance
 from paper.results import identity, read, why_stale
-from paper.runner import run_row
+from paper.runner import Task, run_row
 from sal.data import DATASETS
 from sal.run import Run
-from sal.train import Protocol
+from sal.train import CHECKPOINT_AFTER, Protocol
 
 TABLES = (table2,)
 """Modules with an EXPERIMENT and ``pages(place)``: every table that is committed."""
@@ -70,7 +71,8 @@ def rerun_problem(row: dict[str, Any]) -> str | None:
         run = _run(row)
     except ValueError as error:
         return f"{label}: cannot be made again: {error}"
-    again = run_row(run, row["experiment"], "cpu", None, lambda epoch, outcomes: None)
+    task = Task(row["experiment"], "cpu", json.dumps(provenance("cpu")), CHECKPOINT_AFTER)
+    again = run_row(run, task)
     if _machine(row) == _machine(again):
         same = again["weights_sha256"] == row["weights_sha256"]
         print(f"  {label}: weights {'equal' if same else 'DIFFER'} (same machine type)")
@@ -108,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     draw = random.randrange(2**32) if options.draw is None else options.draw
     candidates = [row for row in fresh if row["dataset"] == RERUN_DATASET]
     chosen = random.Random(draw).sample(candidates, min(options.rerun, len(candidates)))
+    if options.rerun and not chosen:
+        problems.append(f"there is no row of {RERUN_DATASET} to make again")
     print(f"making {len(chosen)} rows of {RERUN_DATASET} again (--draw {draw})")
     problems += filter(None, map(rerun_problem, chosen))
     return _report(problems)

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -25,10 +24,14 @@ def git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-@cache
 def provenance(device: str) -> dict:
-    """The part of a ledger row that says where it was made."""
-    sha = git("rev-parse", "HEAD")
+    """The part of a ledger row that says where it was made, as things stand now.
+
+    Take it before training: commits and edits during a run are not what the run is made from.
+    """
+    root = git("rev-parse", "--show-toplevel")
+    is_ours = root is not None and Path(root).resolve() == REPOSITORY
+    sha = git("rev-parse", "HEAD") if is_ours else None
     changed = git("status", "--porcelain", "--untracked-files=all", "--", *CODE)
     return {
         "git_sha": sha,

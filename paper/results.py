@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pandas as pd
 
 from baselines import learner_class
 from paper import paths
+from sal.data import DATASETS
 from sal.run import Run
 from sal.train import Protocol
 
@@ -100,8 +103,7 @@ def read(ledger: Path) -> tuple[list[dict[str, Any]], list[str]]:
             continue
         try:
             row = json.loads(line)
-            if not isinstance(row, dict) or (lacking := [c for c in COLUMNS if c not in row]):
-                what = f"lacks {', '.join(lacking)}" if isinstance(row, dict) else "no row"
+            if what := _wrong_with(row):
                 problems.append(f"{ledger} line {number}: {what}; skipped")
                 continue
         except (ValueError, RecursionError):
@@ -111,9 +113,31 @@ def read(ledger: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, problems
 
 
+def _wrong_with(row: Any) -> str | None:
+    if not isinstance(row, dict):
+        return "no row"
+    if lacking := [column for column in COLUMNS if column not in row]:
+        return f"lacks {', '.join(lacking)}"
+    objects = [name for name in ("config", "protocol") if not isinstance(row[name], dict)]
+    texts = [name for name in ("dataset", "learner") if not isinstance(row[name], str)]
+    return f"{', '.join(objects + texts)} of the wrong type" if objects or texts else None
+
+
 def load(experiment: str = "table2", place: paths.Place | None = None) -> pd.DataFrame:
-    """The ledger of an experiment as a table, one row a run, in order of writing."""
-    rows, _ = read((place or paths.committed()).ledger(experiment))
+    """The ledger of an experiment as a table, one row a run, in order of writing.
+
+    Warns of lines that had to be skipped.
+
+    Raises:
+        LedgerError: There is no such ledger, or it cannot be read.
+    """
+    ledger = (place or paths.committed()).ledger(experiment)
+    if not ledger.exists():
+        there = sorted(path.stem for path in ledger.parent.glob("*.jsonl"))
+        raise LedgerError(f"there is no ledger {ledger}; there are {', '.join(there) or 'none'}")
+    rows, problems = read(ledger)
+    for problem in problems:
+        warnings.warn(problem, stacklevel=2)
     return pd.DataFrame(rows, columns=None if rows else COLUMNS)
 
 
@@ -122,7 +146,7 @@ def identity(row: dict[str, Any]) -> str:
     try:  # fields added since the row was written take their defaults
         config = learner_class(row["learner"]).Config.from_dict(row["config"]).to_dict()
         protocol = Protocol.from_dict(row["protocol"]).to_dict()
-    except ValueError:  # of a method or a configuration that is not here: the result of no run here
+    except (ValueError, TypeError):  # a method or configuration that is not here: no run's result
         return _canonical(row)
     return _canonical({**row, "config": config, "protocol": protocol})
 
@@ -130,6 +154,16 @@ def identity(row: dict[str, Any]) -> str:
 def key(run: Run) -> str:
     """What ``identity`` gives for a row of this run."""
     return _canonical(run.identity())
+
+
+def current(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The row that counts for each run, by ``identity``: the last that is not stale."""
+    return {
+        identity(row): row
+        for row in rows
+        if row["dataset"] in DATASETS
+        and why_stale(row, DATASETS[row["dataset"]].content_sha256) is None
+    }
 
 
 def why_stale(row: dict[str, Any], data_sha256: str) -> str | None:

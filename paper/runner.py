@@ -8,6 +8,7 @@ ends, however it ends, its workers end too.
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -35,13 +36,25 @@ from rich.progress import (
 from baselines import learner_class
 from paper.paths import Place
 from paper.provenance import provenance
-from paper.results import append, check_writable, identity, key, read, why_stale
+from paper.results import append, check_writable, current, identity, key, read, why_stale
 from sal.data import DATASETS, load
 from sal.run import Run, execute
+from sal.train import CHECKPOINT_AFTER
 
 ATTEMPTS = 3
 """How often a run is tried whose worker is killed."""
 POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the runs of one call have in common."""
+
+    experiment: str
+    device: str
+    provenance: str
+    """As JSON, taken before the first run starts."""
+    checkpoint_after: float
 
 
 @dataclass
@@ -62,8 +75,9 @@ def make(
     *,
     device: str = "cpu",
     jobs: int = 1,
+    checkpoint_after: float = CHECKPOINT_AFTER,
 ) -> Summary:
-    """Makes the runs that the ledger does not hold yet.
+    """Makes the runs that the ledger does not hold yet; see ``sal.train`` for checkpoints.
 
     Raises:
         LedgerError: The ledger cannot be written. What was written before stands.
@@ -71,19 +85,23 @@ def make(
     """
     ledger = place.ledger(experiment)
     check_writable(ledger)
-    todo, skipped = _missing(runs, ledger, console)
-    summary = Summary(skipped=skipped)
+    todo = missing(runs, ledger)
+    print_torn_lines(ledger, console)
+    _explain(runs, todo, ledger, console)
+    summary = Summary(skipped=len(runs) - len(todo))
     if not todo:
         return summary
-    tasks = [(run, experiment, device, str(_checkpoint(place, run))) for run in todo]
+    task = Task(experiment, device, json.dumps(provenance(device)), checkpoint_after)
+    tasks = [(run, task, _checkpoint(place, run, device)) for run in todo]
     with _progress(console) as progress:
         bar = progress.add_task("", total=sum(map(_cost, todo)), runs=f"0/{len(todo)} runs")
-        for task, row, error in _in_parallel(
+        for ended, row, error in _in_parallel(
             tasks, min(jobs, len(tasks)), lambda run: progress.advance(bar, _cost(run, epochs=1))
         ):
-            run = task[0]
+            run, _, checkpoint = ended
             if error is None:
                 append(ledger, row)
+                checkpoint.unlink(missing_ok=True)
                 summary.done += 1
             else:
                 summary.failed[run.label] = error
@@ -93,20 +111,21 @@ def make(
     return summary
 
 
-def run_row(run: Run, experiment: str, device: str, checkpoint: str | None, on_epoch) -> dict:
+def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None) -> dict[str, Any]:
     """Carries out one run and makes its ledger row."""
     data = _dataset(run.dataset)
     outcome, split = execute(
         run,
         learner_class(run.learner),
         data,
-        device=device,
-        checkpoint=Path(checkpoint) if checkpoint else None,
-        on_epoch=on_epoch,
+        device=task.device,
+        checkpoint=checkpoint,
+        checkpoint_after=task.checkpoint_after,
+        on_epoch=on_epoch or (lambda epoch, outcomes: None),
     )
     areas = getattr(run.config, "areas", None)
     return {
-        "experiment": experiment,
+        "experiment": task.experiment,
         **run.identity(),
         "areas": None if areas is None else list(areas),
         "epochs": run.protocol.epochs,
@@ -118,7 +137,7 @@ def run_row(run: Run, experiment: str, device: str, checkpoint: str | None, on_e
         "weights_sha256": outcome.weights_sha256,
         "data_sha256": data.sha256,
         "learner_version": learner_class(run.learner).version,
-        **provenance(device),
+        **json.loads(task.provenance),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -128,36 +147,41 @@ def _dataset(name: str):
     return load(name)
 
 
-def _missing(runs: Sequence[Run], ledger: Path, console: Console) -> tuple[list[Run], int]:
-    rows, problems = read(ledger)
-    for problem in problems:
-        console.print(problem, style="yellow", highlight=False, markup=False)
-    by_run = {identity(row): row for row in rows}
-    todo, stale = [], Counter()
-    for run in runs:
-        row = by_run.get(key(run))
-        why = row and why_stale(row, DATASETS[run.dataset].content_sha256)
-        if row is None or why:
-            todo.append(run)
-        if why:
-            stale[why] += 1
-    skipped = len(runs) - len(todo)
-    if skipped:
+def missing(runs: Sequence[Run], ledger: Path) -> list[Run]:
+    """The runs that have no row in the ledger that counts."""
+    there = current(read(ledger)[0])
+    return [run for run in runs if key(run) not in there]
+
+
+def print_torn_lines(ledger: Path, console: Console) -> None:
+    """Prints which lines of the ledger had to be skipped, and why."""
+    for problem in read(ledger)[1]:
+        console.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _explain(runs: Sequence[Run], todo: Sequence[Run], ledger: Path, console: Console) -> None:
+    """Says which runs are skipped, and which are made again and why."""
+    rows, _ = read(ledger)
+    if skipped := len(runs) - len(todo):
         console.print(
             f"{skipped} of {len(runs)} runs are in {ledger.name} already, with the same "
             "configuration, data and version of the method: skipped",
             highlight=False,
         )
-    for why, count in stale.items():
-        console.print(
-            f"{count} runs in {ledger.name} are stale, {why}: made again", highlight=False
-        )
-    return todo, skipped
+    wanted = {key(run): run for run in todo}
+    stale = {
+        name: why_stale(row, DATASETS[wanted[name].dataset].content_sha256)
+        for row in rows
+        if (name := identity(row)) in wanted
+    }
+    for why, count in Counter(stale.values()).items():
+        console.print(f"{count} runs in {ledger.name} are stale, {why}: made again", markup=False)
 
 
-def _checkpoint(place: Place, run: Run) -> Path:
-    name = hashlib.sha256(f"{key(run)} {learner_class(run.learner).version}".encode()).hexdigest()
-    return place.checkpoints() / f"{name[:20]}.pt"
+def _checkpoint(place: Place, run: Run, device: str) -> Path:
+    version = learner_class(run.learner).version
+    name = f"{key(run)} {version} {DATASETS[run.dataset].content_sha256} {device}"
+    return place.checkpoints() / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.pt"
 
 
 def _cost(run: Run, epochs: int | None = None) -> float:
@@ -205,7 +229,8 @@ def _in_parallel(tasks, jobs, on_epoch):
         try:
             while waiting or flying:
                 while waiting and _may_start(waiting[0], flying.values(), attempts, jobs):
-                    flying[pool.submit(_work, *waiting[0])] = waiting[0]
+                    with _sigint_held():
+                        flying[pool.submit(_work, *waiting[0])] = waiting[0]
                     waiting.popleft()  # not before: submit raises if a worker has died
                 for future in wait(flying, POLL_SECONDS, FIRST_COMPLETED).done:
                     task = flying[future]
@@ -222,6 +247,16 @@ def _in_parallel(tasks, jobs, on_epoch):
         finally:
             parent.close()  # ends workers that are still at it
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _sigint_held():
+    """Holds Ctrl-C back, so that workers start without it: they inherit what is held back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _may_start(task, flying, attempts, jobs) -> bool:
@@ -253,11 +288,11 @@ def _watch(alive) -> None:
     os._exit(1)
 
 
-def _work(run: Run, experiment: str, device: str, checkpoint: str):
+def _work(run: Run, task: Task, checkpoint: Path):
     def on_epoch(epoch, outcomes) -> None:
         _epochs.put(run)
 
     try:
-        return run_row(run, experiment, device, checkpoint, on_epoch), None
+        return run_row(run, task, checkpoint, on_epoch), None
     except Exception as error:  # reported with the run's name; the other runs go on
         return None, f"{type(error).__name__}: {error}"

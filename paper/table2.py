@@ -17,8 +17,8 @@ from rich.console import Console
 from baselines import BPConfig
 from paper import paths, render
 from paper.cells import SEEDS, Cell, cells
-from paper.results import LedgerError, identity, key, read
-from paper.runner import make
+from paper.results import LedgerError, check_writable, identity, key, read
+from paper.runner import make, missing, print_torn_lines
 from sal import SALConfig
 from sal.data import DATASETS, DataError, DataMissing, load, resolve_name
 from sal.learner import DEVICES
@@ -49,8 +49,15 @@ def runs(
     """The runs of each (data set title, column) of the table.
 
     Raises:
-        ValueError: A number is out of range, such as zero areas.
+        ValueError: A number is out of range, such as zero areas or a column that does not exist.
     """
+    if surplus := set(areas) - set(AREAS):
+        raise ValueError(
+            f"areas must be columns of the table, {', '.join(map(str, AREAS))}; "
+            f"got {', '.join(map(str, sorted(surplus)))}"
+        )
+    if seeds > SEEDS:
+        raise ValueError(f"the table averages {SEEDS} seeds, got {seeds}; use at most {SEEDS}")
     methods = {"Baseline": ("bp", BPConfig())}
     methods |= {f"SAL-{k}": ("sal", SALConfig(areas=(k,))) for k in areas}
     protocol = Protocol(epochs=epochs)
@@ -76,8 +83,8 @@ def pages(place: paths.Place, epochs: int = Protocol.epochs) -> tuple[dict[Path,
         title = f"QUICK TIER, {epochs} epochs: {TITLE}"
         notes.insert(
             0,
-            f"**Not the paper's protocol: {epochs} epochs instead of {Protocol.epochs}, for a "
-            "try-out. No number here says anything about the paper.**",
+            f"**A try-out of {epochs} epochs, not the paper's protocol ({Protocol.epochs} epochs, "
+            f"{SEEDS} seeds). No number here says anything about the paper.**",
         )
     texts = {
         place.table(EXPERIMENT, "md"): render.markdown(title, notes, table),
@@ -135,6 +142,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     epochs = options.epochs or Protocol.epochs
     place = _place(options, epochs, console)
     if options.render_only:
+        print_torn_lines(place.ledger(EXPERIMENT), console)
         write(place, epochs, console)
         return 0
     set_up_device(options.device)
@@ -142,8 +150,11 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     every = QUICK_DATASETS if options.quick else DATASETS
     names = [resolve_name(name) for name in (options.datasets if asked else every)]
     wanted = runs(names, options.areas or AREAS, options.seeds or SEEDS, epochs)
-    missing, corrupt = _not_at_hand(names)
-    todo = [run for cell in wanted.values() for run in cell if run.dataset not in missing | corrupt]
+    check_writable(place.ledger(EXPERIMENT))
+    every_run = [run for cell in wanted.values() for run in cell]
+    needed = {run.dataset for run in missing(every_run, place.ledger(EXPERIMENT))}
+    absent, corrupt = _not_at_hand([name for name in names if name in needed])
+    todo = [run for run in every_run if run.dataset not in absent | corrupt]
     summary = make(todo, EXPERIMENT, place, console, device=options.device, jobs=options.jobs)
     write(place, epochs, console)
     console.print(
@@ -153,12 +164,12 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         console.print(_compared_with_committed(todo, place))
     failures = {DATASETS[name].title: error for name, error in corrupt.items()} | summary.failed
     if asked:
-        failures |= {DATASETS[name].title: error for name, error in missing.items()}
-    elif missing:
-        titles = ", ".join(DATASETS[name].title for name in missing)
+        failures |= {DATASETS[name].title: error for name, error in absent.items()}
+    elif absent:
+        titles = ", ".join(DATASETS[name].title for name in absent)
         console.print(
             f"Left out, not at hand: {titles}. To get them: `python -m sal.data "
-            f"{' '.join(missing)}` fetches them where there is a network and says why it cannot; "
+            f"{' '.join(absent)}` fetches them where there is a network and says why it cannot; "
             "or set SAL_DATA_DIR to a folder that has the prepared .npz files.",
             highlight=False,
         )
@@ -170,6 +181,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 def _place(options: argparse.Namespace, epochs: int, console: Console) -> paths.Place:
     if epochs == Protocol.epochs and not options.quick:
         return paths.fresh() if options.fresh else paths.committed()
+    if options.fresh:
+        raise ValueError("--fresh is for the paper's 25 epochs; leave out --epochs or --fresh")
     place = paths.quick()
     console.print(f"quick tier: {epochs} epochs, results in {place.root}, apart from the tables")
     return place
@@ -177,15 +190,15 @@ def _place(options: argparse.Namespace, epochs: int, console: Console) -> paths.
 
 def _not_at_hand(names: Sequence[str]) -> tuple[dict[str, DataError], dict[str, DataError]]:
     """Data sets that cannot be had, and those that are there but not the official ones."""
-    missing, corrupt = {}, {}
+    absent, corrupt = {}, {}
     for name in names:
         try:
             load(name)
         except DataMissing as error:
-            missing[name] = error
+            absent[name] = error
         except DataError as error:
             corrupt[name] = error
-    return missing, corrupt
+    return absent, corrupt
 
 
 def _compared_with_committed(todo: Sequence[Run], place: paths.Place) -> str:

@@ -84,9 +84,10 @@ def descend_(
     says what n_k is: m / K (``share``, the area's fair share), m (``batch``), |S_k| (``count``).
     """
     if groups.spans is None:
-        mask_KB = groups.mask_KB.to(delta_BH.dtype)
-        scaled_KBH = (mask_KB * _masked_factor(mask_KB, norm)).unsqueeze(2) * delta_BH
-        w_KDH.baddbmm_(x_BD.T.expand(groups.areas, -1, -1), scaled_KBH, alpha=-lr)
+        mask_KB1 = groups.mask_KB.unsqueeze(2)  # selects, for 0 times a NaN would be one
+        factor = _masked_factor(groups.mask_KB.to(delta_BH.dtype), norm)
+        scaled_KBH = torch.where(mask_KB1, delta_BH, 0) * factor
+        w_KDH.baddbmm_(torch.where(mask_KB1, x_BD, 0).mT, scaled_KBH, alpha=-lr)
         if b_KH is not None:
             b_KH.sub_(scaled_KBH.sum(1), alpha=lr)
         return
@@ -108,5 +109,5 @@ def _factor(areas: int, batch: int, count: int, norm: str) -> float:
 
 def _masked_factor(mask_KB: Tensor, norm: str) -> Tensor | float:
     if norm == "count":
-        return 1 / mask_KB.sum(1, keepdim=True).clamp(min=1)
+        return 1 / mask_KB.sum(1).clamp(min=1)[:, None, None]
     return _factor(*mask_KB.shape, 1, norm)

@@ -14,7 +14,7 @@ from sal.data.dataset import Dataset
 from sal.data.partition import partition
 from sal.learner import DEVICES, Learner
 from sal.streams import Streams
-from sal.train import Outcome, Protocol, train
+from sal.train import CHECKPOINT_AFTER, Outcome, Protocol, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,7 @@ def execute(
     *,
     device: str = "cpu",
     checkpoint: Path | None = None,
+    checkpoint_after: float = CHECKPOINT_AFTER,
     on_epoch: Callable[[int, list[Outcome]], None] = lambda epoch, outcomes: None,
 ) -> tuple[Outcome, str]:
     """Trains ``run``; returns what it gave, and how its data were split.
@@ -83,6 +84,12 @@ def execute(
     learner = learner_class(run.config, data.in_features, data.n_classes, streams).to(device)
     parts = partition(data, streams, run.protocol.pixels).to(device)
     (outcome,) = train(
-        learner, parts, streams, run.protocol, checkpoint=checkpoint, on_epoch=on_epoch
+        learner,
+        parts,
+        streams,
+        run.protocol,
+        checkpoint=checkpoint,
+        checkpoint_after=checkpoint_after,
+        on_epoch=on_epoch,
     )
     return outcome, parts.split

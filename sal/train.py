@@ -11,6 +11,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,10 @@ def train(
         streams: The replicas' streams, as the learner was built from; uses order.
         protocol: Epochs, batch size, step size.
         checkpoint: Where to write the state after every epoch, if the run is expected to last
-            longer than ``checkpoint_after`` seconds; read at the start if it is there, and removed
-            at the end. A run that was killed and goes on from it ends with the same bits.
+            longer than ``checkpoint_after`` seconds; read at the start if it is there. A run that
+            was killed and goes on from it ends with the same bits. It stays until the caller,
+            who has put the outcome into safety, removes it. One that cannot be written is a
+            warning: the run goes on without.
         checkpoint_after: In seconds.
         on_epoch: Called after every epoch with its number (from 1) and the outcomes so far.
 
@@ -146,7 +149,8 @@ def train(
         One outcome for each replica.
 
     Raises:
-        ValueError: The data do not fit the net: another image size, labels out of range.
+        ValueError: The data do not fit the net: another image size, labels out of range. Or the
+            checkpoint is of another run.
     """
     _check(learner, data)
     threads = torch.get_num_threads()
@@ -169,7 +173,7 @@ def _train(
     device = data.train_x_ND.device
     outcomes, first = [Outcome() for _ in streams], 0
     if checkpoint is not None and checkpoint.exists():
-        first, outcomes = _restore(learner, checkpoint, protocol)
+        first, outcomes = _restore(learner, checkpoint, _identity(learner, streams, protocol))
     parts = {
         "train": (data.train_x_ND, data.train_y_N, data.train_index_RN),
         "val": (data.val_x_MD, data.val_y_M, data.val_index_RM),
@@ -197,11 +201,9 @@ def _train(
             break
         expected = protocol.epochs * outcomes[0].seconds / (epoch + 1)
         if checkpoint is not None and expected > checkpoint_after:
-            _save(learner, checkpoint, protocol, epoch + 1, outcomes)
+            _save(learner, checkpoint, _identity(learner, streams, protocol), epoch + 1, outcomes)
     for r, outcome in enumerate(outcomes):
         outcome.weights_sha256 = learner.digest(r)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return outcomes
 
 
@@ -247,25 +249,41 @@ def _check(learner: Learner, data: Partition) -> None:
             )
 
 
-def _save(
-    learner: Learner, path: Path, protocol: Protocol, epoch: int, outcomes: list[Outcome]
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {
-        "epoch": epoch,
+def _identity(learner: Learner, streams: Sequence[Streams], protocol: Protocol) -> dict[str, Any]:
+    """What a checkpoint must agree in with the run that goes on from it."""
+    return {
+        "learner": learner.name,
+        "version": learner.version,
+        "config": learner.config.to_dict(),
+        "seeds": [replica.seed for replica in streams],
         "protocol": protocol.to_dict(),
+    }
+
+
+def _save(
+    learner: Learner, path: Path, run: dict[str, Any], epoch: int, outcomes: list[Outcome]
+) -> None:
+    state = {
+        "run": run,
+        "epoch": epoch,
         "tensors": learner.state_dict(),
         "outcomes": [vars(outcome) for outcome in outcomes],
     }
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer has errors of its own
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        warnings.warn(f"no checkpoint of epoch {epoch}: {error}", stacklevel=4)
 
 
-def _restore(learner: Learner, path: Path, protocol: Protocol) -> tuple[int, list[Outcome]]:
+def _restore(learner: Learner, path: Path, run: dict[str, Any]) -> tuple[int, list[Outcome]]:
     """The epochs done and the outcomes so far; the learner takes the weights."""
     device = next(iter(learner.tensors().values())).device
     try:
@@ -273,10 +291,10 @@ def _restore(learner: Learner, path: Path, protocol: Protocol) -> tuple[int, lis
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         warnings.warn(f"{path} cannot be read, the run starts anew: {error}", stacklevel=3)
         return 0, [Outcome() for _ in range(learner.replicas)]
-    if state["protocol"] != protocol.to_dict():
+    if state["run"] != run:
         raise ValueError(
-            f"checkpoint {path} is of another protocol, {state['protocol']}, than asked for, "
-            f"{protocol.to_dict()}; delete it to start anew"
+            f"checkpoint {path} is of another run, {state['run']}, than asked for, {run}; "
+            "delete it to start anew"
         )
     learner.load_state_dict(state["tensors"])
     return state["epoch"], [Outcome(**values) for values in state["outcomes"]]

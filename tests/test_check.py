@@ -1,12 +1,15 @@
 """What ``check_paper`` says of rows that nobody here could have made, and of metrics elsewhere."""
 
+import json
+
 import pytest
 from rich.console import Console
 
 from baselines import BPConfig
 from paper import check, paths, table2
+from paper.provenance import provenance
 from paper.results import append
-from paper.runner import run_row
+from paper.runner import Task, run_row
 from sal.run import Run
 from sal.train import Protocol
 
@@ -19,7 +22,7 @@ ELSEWHERE = {"machine": {"cpu": "another"}, "weights_sha256": "0" * 64}
 def make_row(**choices):
     protocol = Protocol(epochs=1, **choices)
     run = Run(dataset="digits", learner="bp", config=BPConfig(), seed=0, protocol=protocol)
-    row = run_row(run, "table2", "cpu", None, lambda epoch, outcomes: None)
+    row = run_row(run, Task("table2", "cpu", json.dumps(provenance("cpu")), 600.0))
     return row | {"git_dirty": False}
 
 

@@ -217,10 +217,11 @@ def test_killed_workers_are_retried_and_a_killed_or_interrupted_parent_loses_no_
 
     process = start()  # Ctrl-C
     trainers = at_work(process)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it, too
     output = process.communicate(timeout=30)[0]
     assert process.returncode == 130, output
     assert "interrupted" in output
+    assert "Traceback" not in output
     until(lambda: not any(map(busy, trainers)), 10)
     assert rows(place) == []
 
@@ -254,7 +255,10 @@ def test_killed_workers_are_retried_and_a_killed_or_interrupted_parent_loses_no_
     ("arguments", "message"),
     [
         (["--datasets", "nonsuch"], "nonsuch"),
-        (["--datasets", "digits", "--areas", "0"], "areas must be"),
+        (["--datasets", "digits", "--areas", "0"], "areas must be columns of the table"),
+        (["--datasets", "digits", "--areas", "3"], "areas must be columns of the table"),
+        (["--datasets", "digits", "--seeds", "6"], "averages 5 seeds"),
+        (["--fresh", "--epochs", "1"], "leave out --epochs or --fresh"),
         (["--datasets", "pcam"], "PCam"),
     ],
 )

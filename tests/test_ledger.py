@@ -90,7 +90,17 @@ def test_a_row_whose_newline_alone_is_missing_counts(ledger):
     assert numbers(ledger) == ([0, 1], [])
 
 
-@pytest.mark.parametrize("line", [b"garbage", b"[1, 2]", b'{"seed": 3}', b"\xff\xfe", b"3"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage",
+        b"[1, 2]",
+        b'{"seed": 3}',
+        json.dumps(make_row(config=3)).encode(),
+        b"\xff\xfe",
+        b"3",
+    ],
+)
 def test_a_bad_line_in_the_middle_is_reported_by_number_and_skipped(ledger, line):
     append(ledger, make_row(0))
     with ledger.open("ab") as file:
@@ -144,11 +154,17 @@ def test_an_unwritable_place_is_refused_before_training_and_when_appending(tmp_p
 
 def test_load_gives_a_table_with_a_row_a_run(tmp_path):
     place = paths.Place(tmp_path, published=True)
-    assert load("table2", place).empty
+    with pytest.raises(LedgerError, match="there is no ledger .* there are none"):
+        load("table2", place)
+    check_writable(place.ledger("table2"))
     assert list(load("table2", place).columns) == list(COLUMNS)
     for number in range(3):
         append(place.ledger("table2"), make_row(number))
     assert load("table2", place)["seed"].tolist() == [0, 1, 2]
+    with place.ledger("table2").open("a") as file:
+        file.write("cut off")
+    with pytest.warns(UserWarning, match="line 4: cut off"):
+        assert len(load("table2", place)) == 3
 
 
 def test_a_row_is_recognised_as_the_result_of_its_run():

@@ -153,3 +153,27 @@ def test_a_torn_line_is_reported_with_its_place_whatever_brackets_that_has(tmp_p
         file.write(b'{"experiment":"tab')
     assert make([run()], "table2", place, console).skipped == 1
     assert f"{place.ledger('table2')} line 2: cut off" in console.file.getvalue()
+
+
+@needs_proc
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_its_checkpoint_which_its_row_then_replaces(
+    place, tmp_path, console, monkeypatch
+):
+    epochs = []
+
+    def kill_at_the_twentieth(size):
+        epochs.append(size)
+        if len(epochs) == 20:
+            assert list(place.checkpoints().glob("*.pt"))
+            kill_workers()
+
+    at_epochs(monkeypatch, kill_at_the_twentieth)
+    make([run(epochs=60)], "table2", place, console, checkpoint_after=0)
+    assert 60 <= len(epochs) <= 65, "it did not start anew"
+    assert list(place.checkpoints().iterdir()) == []
+    other = paths.Place(tmp_path / "other", published=True)
+    make([run(epochs=60)], "table2", other, console)
+    (row,), (undisturbed,) = (read(p.ledger("table2"))[0] for p in (place, other))
+    assert row["weights_sha256"] == undisturbed["weights_sha256"]
+    assert row["history"] == undisturbed["history"]

@@ -110,7 +110,21 @@ def test_share_makes_the_step_k_times_as_large_as_batch():
     ratio = (
         share.update(x, y)["weight0"] / build(areas=(5,), area_norm="batch").update(x, y)["weight0"]
     )
-    torch.testing.assert_close(ratio[ratio.isfinite()].unique().mean(), torch.tensor(5.0))
+    finite = ratio[ratio.isfinite()]
+    assert len(finite)
+    torch.testing.assert_close(finite, torch.full_like(finite, 5.0))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_sample_that_is_not_finite_spoils_no_area_but_its_own(engine):
+    learner, (x, y) = build(areas=(8,), engine=engine), batch()
+    routes = learner.routes(x)["layer0"][0]
+    x[0, 0] = float("inf")
+    own = int(learner.routes(x)["layer0"][0, 0])
+    learner.step(x, y, 0.1)
+    spoilt = {k for k in range(8) if not learner.weight0[0, k].isfinite().all()}
+    assert spoilt == {own}
+    assert set(routes[1:].tolist()) - {own}, "others were chosen, too"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -118,6 +119,18 @@ def test_rows_of_other_runs_and_stale_rows_do_not_count(runs, change):
     assert cell([row(runs[0], 50.0) | change]).n == 0
 
 
+def test_a_stale_row_hides_no_row_that_counts(runs):
+    good = row(runs[0], 50.0)
+    assert cell([good, good | {"learner_version": 0, "accuracy": 10.0}]).mean == 50.0
+
+
+def test_cells_of_an_incomplete_data_set_say_so(runs, monkeypatch):
+    rows = [row(run, 53.59) for run in runs]
+    assert cell(rows).verdict == REPRODUCED
+    monkeypatch.setitem(DATASETS, "digits", replace(DATASETS["digits"], complete=False))
+    assert cell(rows).verdict == "data incomplete"
+
+
 def test_of_two_rows_of_a_run_the_later_counts(runs):
     assert cell([row(runs[0], 40.0), row(runs[0], 50.0)]).mean == 50.0
 
@@ -186,7 +199,7 @@ def test_the_quick_tier_says_so_and_its_rows_are_no_ones_elses(tmp_path, monkeyp
     place = paths.Place(tmp_path, published=False)
     page = table2.pages(place, epochs=10)[0][place.table("table2", "md")]
     assert page.startswith("# QUICK TIER, 10 epochs")
-    assert "Not the paper's protocol" in page
+    assert "not the paper's protocol" in page
     quick = table2.runs(epochs=10)["Digits", "SAL-4"]
     assert cell([row(run, 50.0) for run in quick]).n == 0
 

@@ -48,6 +48,7 @@ class DatasetSpec:
     citation: str
     licence: str | None  # None: none established; see the citation
     sources: tuple[Source, ...]  # tried in this order
+    complete: bool = True  # whether the counts are those of the whole official set
 
     @property
     def counts(self) -> dict[str, int]:
