@@ -18,6 +18,7 @@ from paper.provenance import git, provenance
 from paper.results import identity, read, why_stale
 from paper.runner import Task, run_row
 from sal.data import DATASETS
+from sal.learner import DEVICES
 from sal.run import Run
 from sal.train import CHECKPOINT_AFTER, Protocol
 
@@ -64,14 +65,14 @@ def row_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
     return problems
 
 
-def rerun_problem(row: dict[str, Any]) -> str | None:
-    """Makes a row's run again; says how the outcome differs, if it does."""
+def rerun_problem(row: dict[str, Any], device: str = "cpu") -> str | None:
+    """Makes a row's run again on a device; says how the outcome differs, if it does."""
     label = _label(row)
     try:
         run = _run(row)
     except ValueError as error:
         return f"{label}: cannot be made again: {error}"
-    task = Task(row["experiment"], "cpu", json.dumps(provenance("cpu")), CHECKPOINT_AFTER)
+    task = Task(row["experiment"], device, json.dumps(provenance(device)), CHECKPOINT_AFTER)
     again = run_row(run, task)
     if _machine(row) == _machine(again):
         same = again["weights_sha256"] == row["weights_sha256"]
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rerun", type=int, default=2, metavar="N", help="rows of Digits to make again; default 2"
     )
     parser.add_argument("--draw", type=int, metavar="SEED", help="repeat a draw of those rows")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
     options = parser.parse_args(arguments)
     place = paths.committed()
     problems = table_problems(place)
@@ -113,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.rerun and not chosen:
         problems.append(f"there is no row of {RERUN_DATASET} to make again")
     print(f"making {len(chosen)} rows of {RERUN_DATASET} again (--draw {draw})")
-    problems += filter(None, map(rerun_problem, chosen))
+    problems += filter(None, (rerun_problem(row, options.device) for row in chosen))
     return _report(problems)
 
 
