@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,13 +13,12 @@ from typing import Any
 
 from baselines import learner_class
 from paper import paths, table2
-from paper.provenance import git, provenance
-from paper.results import identity, read, why_stale
+from paper.provenance import git
+from paper.results import identity, is_current, read
 from paper.runner import Task, run_row
-from sal.data import DATASETS
 from sal.learner import DEVICES
 from sal.run import Run
-from sal.train import CHECKPOINT_AFTER, Protocol
+from sal.train import Protocol
 
 TABLES = (table2,)
 """Modules with an EXPERIMENT and ``pages(place)``: every table that is committed."""
@@ -72,8 +70,7 @@ def rerun_problem(row: dict[str, Any], device: str = "cpu") -> str | None:
         run = _run(row)
     except ValueError as error:
         return f"{label}: cannot be made again: {error}"
-    task = Task(row["experiment"], device, json.dumps(provenance(device)), CHECKPOINT_AFTER)
-    again = run_row(run, task)
+    again = run_row(run, Task.now(row["experiment"], device))
     if _machine(row) == _machine(again):
         same = again["weights_sha256"] == row["weights_sha256"]
         print(f"  {label}: weights {'equal' if same else 'DIFFER'} (same machine type)")
@@ -106,9 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for table in TABLES:
         rows, torn = read(place.ledger(table.EXPERIMENT))
         problems += torn + row_problems(rows)
-        stale = [row for row in rows if why_stale(row, _digest(row))]
-        fresh += [row for row in rows if row not in stale]
-        print(f"{table.EXPERIMENT}: {len(rows)} rows, {len(stale)} of them stale")
+        counting = [row for row in rows if is_current(row)]
+        fresh += counting
+        print(f"{table.EXPERIMENT}: {len(rows)} rows, {len(rows) - len(counting)} of them stale")
     draw = random.randrange(2**32) if options.draw is None else options.draw
     candidates = [row for row in fresh if row["dataset"] == RERUN_DATASET]
     chosen = random.Random(draw).sample(candidates, min(options.rerun, len(candidates)))
@@ -139,11 +136,6 @@ def _run(row: dict[str, Any]) -> Run:
 
 def _label(row: dict[str, Any]) -> str:
     return f"{row['dataset']} {row['learner']} areas {row['areas']} seed {row['seed']}"
-
-
-def _digest(row: dict[str, Any]) -> str:
-    spec = DATASETS.get(row["dataset"])
-    return spec.content_sha256 if spec else "unknown"
 
 
 def _machine(row: dict[str, Any]) -> tuple:

@@ -158,12 +158,13 @@ def key(run: Run) -> str:
 
 def current(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """The row that counts for each run, by ``identity``: the last that is not stale."""
-    return {
-        identity(row): row
-        for row in rows
-        if row["dataset"] in DATASETS
-        and why_stale(row, DATASETS[row["dataset"]].content_sha256) is None
-    }
+    return {identity(row): row for row in rows if is_current(row)}
+
+
+def is_current(row: Mapping[str, Any]) -> bool:
+    """Whether a row is of a data set and a method as they are here."""
+    spec = DATASETS.get(row["dataset"])
+    return spec is not None and why_stale(row, spec.content_sha256) is None
 
 
 def why_stale(row: dict[str, Any], data_sha256: str) -> str | None:

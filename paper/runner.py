@@ -56,6 +56,11 @@ class Task:
     """As JSON, taken before the first run starts."""
     checkpoint_after: float
 
+    @classmethod
+    def now(cls, experiment: str, device: str, checkpoint_after: float = CHECKPOINT_AFTER) -> Task:
+        """For runs that start now."""
+        return cls(experiment, device, json.dumps(provenance(device)), checkpoint_after)
+
 
 @dataclass
 class Summary:
@@ -85,13 +90,14 @@ def make(
     """
     ledger = place.ledger(experiment)
     check_writable(ledger)
-    todo = missing(runs, ledger)
-    print_torn_lines(ledger, console)
-    _explain(runs, todo, ledger, console)
+    rows, problems = read(ledger)
+    todo = missing(runs, rows)
+    print_problems(problems, console)
+    _explain(runs, todo, rows, ledger.name, console)
     summary = Summary(skipped=len(runs) - len(todo))
     if not todo:
         return summary
-    task = Task(experiment, device, json.dumps(provenance(device)), checkpoint_after)
+    task = Task.now(experiment, device, checkpoint_after)
     tasks = [(run, task, _checkpoint(place, run, device)) for run in todo]
     with _progress(console) as progress:
         bar = progress.add_task("", total=sum(map(_cost, todo)), runs=f"0/{len(todo)} runs")
@@ -147,24 +153,29 @@ def _dataset(name: str):
     return load(name)
 
 
-def missing(runs: Sequence[Run], ledger: Path) -> list[Run]:
-    """The runs that have no row in the ledger that counts."""
-    there = current(read(ledger)[0])
+def missing(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> list[Run]:
+    """The runs that have no row that counts."""
+    there = current(rows)
     return [run for run in runs if key(run) not in there]
 
 
-def print_torn_lines(ledger: Path, console: Console) -> None:
-    """Prints which lines of the ledger had to be skipped, and why."""
-    for problem in read(ledger)[1]:
+def print_problems(problems: Sequence[str], console: Console) -> None:
+    """Prints which lines of the ledger had to be skipped, and why, as ``read`` tells."""
+    for problem in problems:
         console.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
-def _explain(runs: Sequence[Run], todo: Sequence[Run], ledger: Path, console: Console) -> None:
+def _explain(
+    runs: Sequence[Run],
+    todo: Sequence[Run],
+    rows: Sequence[dict[str, Any]],
+    ledger: str,
+    console: Console,
+) -> None:
     """Says which runs are skipped, and which are made again and why."""
-    rows, _ = read(ledger)
     if skipped := len(runs) - len(todo):
         console.print(
-            f"{skipped} of {len(runs)} runs are in {ledger.name} already, with the same "
+            f"{skipped} of {len(runs)} runs are in {ledger} already, with the same "
             "configuration, data and version of the method: skipped",
             highlight=False,
         )
@@ -175,7 +186,7 @@ def _explain(runs: Sequence[Run], todo: Sequence[Run], ledger: Path, console: Co
         if (name := identity(row)) in wanted
     }
     for why, count in Counter(stale.values()).items():
-        console.print(f"{count} runs in {ledger.name} are stale, {why}: made again", markup=False)
+        console.print(f"{count} runs in {ledger} are stale, {why}: made again", markup=False)
 
 
 def _checkpoint(place: Place, run: Run, device: str) -> Path:

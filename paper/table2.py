@@ -18,7 +18,7 @@ from baselines import BPConfig
 from paper import paths, render
 from paper.cells import SEEDS, Cell, cells
 from paper.results import LedgerError, check_writable, identity, key, read
-from paper.runner import make, missing, print_torn_lines
+from paper.runner import make, missing, print_problems
 from sal import SALConfig
 from sal.data import DATASETS, DataError, DataMissing, load, resolve_name
 from sal.learner import DEVICES
@@ -142,7 +142,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     epochs = options.epochs or Protocol.epochs
     place = _place(options, epochs, console)
     if options.render_only:
-        print_torn_lines(place.ledger(EXPERIMENT), console)
+        print_problems(read(place.ledger(EXPERIMENT))[1], console)
         write(place, epochs, console)
         return 0
     set_up_device(options.device)
@@ -152,7 +152,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     wanted = runs(names, options.areas or AREAS, options.seeds or SEEDS, epochs)
     check_writable(place.ledger(EXPERIMENT))
     every_run = [run for cell in wanted.values() for run in cell]
-    needed = {run.dataset for run in missing(every_run, place.ledger(EXPERIMENT))}
+    needed = {run.dataset for run in missing(every_run, read(place.ledger(EXPERIMENT))[0])}
     absent, corrupt = _not_at_hand([name for name in names if name in needed])
     todo = [run for run in every_run if run.dataset not in absent | corrupt]
     summary = make(todo, EXPERIMENT, place, console, device=options.device, jobs=options.jobs)

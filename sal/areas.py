@@ -28,6 +28,8 @@ class Groups(NamedTuple):
     """grouped: (area, start, stop) in sorted order, chosen areas only; masked: None."""
     order_B: Tensor | None
     """grouped: sorted position -> sample, or None where the order is the batch's own."""
+    area_B: Tensor | None
+    """The choice itself, or None where there is but one area."""
     mask_KB: Tensor | None
     """masked: whether sample b takes area k; grouped: None."""
 
@@ -35,17 +37,17 @@ class Groups(NamedTuple):
 def group(a_B: Tensor | None, areas: int, size: int, engine: str) -> Groups:
     """Groups the ``size`` samples of a batch by their areas ``a_B`` (None: one area for all)."""
     if a_B is None:
-        return Groups(areas, ((0, 0, size),), None, None)
+        return Groups(areas, ((0, 0, size),), None, None, None)
     if engine == "masked":
         indices_K1 = torch.arange(areas, device=a_B.device).unsqueeze(1)
-        return Groups(areas, None, None, a_B == indices_K1)
+        return Groups(areas, None, None, a_B, a_B == indices_K1)
     spans, start = [], 0
     for area, count in enumerate(torch.bincount(a_B, minlength=areas).tolist()):
         if count:
             spans.append((area, start, start + count))
             start += count
     order_B = torch.argsort(a_B, stable=True) if len(spans) > 1 else None
-    return Groups(areas, tuple(spans), order_B, None)
+    return Groups(areas, tuple(spans), order_B, a_B, None)
 
 
 def linear(x_BD: Tensor, w_KDH: Tensor, b_KH: Tensor | None, groups: Groups) -> Tensor:
@@ -55,7 +57,7 @@ def linear(x_BD: Tensor, w_KDH: Tensor, b_KH: Tensor | None, groups: Groups) -> 
         out_KBH = (
             torch.bmm(x_KBD, w_KDH) if b_KH is None else torch.baddbmm(b_KH[:, None], x_KBD, w_KDH)
         )
-        a_1BH = groups.mask_KB.int().argmax(0)[None, :, None].expand(1, -1, w_KDH.shape[2])
+        a_1BH = groups.area_B[None, :, None].expand(1, -1, w_KDH.shape[2])
         return out_KBH.gather(0, a_1BH).squeeze(0)
     x_sorted_BD = _sorted(x_BD, groups)
     out_BH = x_BD.new_empty(len(x_BD), w_KDH.shape[2])

@@ -109,7 +109,6 @@ class Trace(NamedTuple):
 
     x_BD: Tensor
     r_BF: Tensor | None
-    area_B: Tensor | None
     groups: areas.Groups
     f_BH: Tensor
 
@@ -127,7 +126,7 @@ def forward(layers: Sequence[Layer], x_BD: Tensor, engine: str) -> tuple[Tensor,
         if layer.residual == "inside":
             a_BH = a_BH + h_BX
         f_BH = activate(a_BH, layer.activation)
-        traces.append(Trace(h_BX, r_BF, area_B, groups, f_BH))
+        traces.append(Trace(h_BX, r_BF, groups, f_BH))
         h_BX = f_BH + h_BX if layer.residual == "after" else f_BH
     return h_BX, traces
 
@@ -216,7 +215,7 @@ class SAL(Learner):
         """Area [R, B] of each sample in each layer that has a router."""
         traces = [traces for _, traces in self._forward(x_RBD)]
         return {
-            f"layer{index}": torch.stack([replica[index].area_B for replica in traces])
+            f"layer{index}": torch.stack([replica[index].groups.area_B for replica in traces])
             for index, _ in self._routed()
         }
 

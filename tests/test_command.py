@@ -31,11 +31,6 @@ def run(seed=0, protocol=SHORT, **choices):
 
 
 @pytest.fixture
-def place(tmp_path):
-    return paths.Place(tmp_path, published=True)
-
-
-@pytest.fixture
 def console(capsys):
     return Console(width=200)
 

@@ -35,11 +35,6 @@ def numbers(ledger):
     return [row["seed"] for row in rows], problems
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    return tmp_path / "results" / "table2.jsonl"
-
-
 def test_what_is_appended_is_read(ledger):
     rows = [make_row(number) for number in range(3)]
     for row in rows:

@@ -18,11 +18,6 @@ def make_row(number=0, length=0, **changes):
     return dict.fromkeys(COLUMNS) | run.identity() | facts | changes
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    return tmp_path / "results" / "table2.jsonl"
-
-
 # Writers are forked by a process that has imported everything: new ones take milliseconds, so the
 # kills fall into their writing. POSIX lets a write end early; here every one does, and is slow.
 

@@ -27,11 +27,6 @@ def run(seed=0, epochs=2, dataset="digits", hidden=(256,), batch_size=16):
 
 
 @pytest.fixture
-def place(tmp_path):
-    return paths.Place(tmp_path, published=True)
-
-
-@pytest.fixture
 def console():
     return Console(file=io.StringIO(), width=1000)
 
@@ -70,6 +65,15 @@ def at_epochs(monkeypatch, act):
 def kill_workers():
     for pid in workers():
         os.kill(pid, signal.SIGKILL)
+
+
+def assert_as_if_undisturbed(made, place, tmp_path, console):
+    """The one row of ``place`` is what its run gives when nothing is killed."""
+    other = paths.Place(tmp_path / "other", published=True)
+    make([made], "table2", other, console)
+    (row,), (undisturbed,) = (read(p.ledger("table2"))[0] for p in (place, other))
+    assert row["weights_sha256"] == undisturbed["weights_sha256"]
+    assert row["history"] == undisturbed["history"]
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
@@ -127,11 +131,7 @@ def test_a_run_whose_worker_is_killed_between_two_epochs_gives_the_same_weights(
     make([run(epochs=150)], "table2", place, console)
     killed_after = len(epochs) - 150
     assert 3 <= killed_after < 150
-    other = paths.Place(tmp_path / "other", published=True)
-    make([run(epochs=150)], "table2", other, console)
-    (row,), (undisturbed,) = (read(p.ledger("table2"))[0] for p in (place, other))
-    assert row["weights_sha256"] == undisturbed["weights_sha256"]
-    assert row["history"] == undisturbed["history"]
+    assert_as_if_undisturbed(run(epochs=150), place, tmp_path, console)
 
 
 def test_an_error_is_printed_as_it_is_whatever_brackets_it_has(
@@ -172,8 +172,4 @@ def test_a_killed_run_goes_on_from_its_checkpoint_which_its_row_then_replaces(
     make([run(epochs=60)], "table2", place, console, checkpoint_after=0)
     assert 60 <= len(epochs) <= 65, "it did not start anew"
     assert list(place.checkpoints().iterdir()) == []
-    other = paths.Place(tmp_path / "other", published=True)
-    make([run(epochs=60)], "table2", other, console)
-    (row,), (undisturbed,) = (read(p.ledger("table2"))[0] for p in (place, other))
-    assert row["weights_sha256"] == undisturbed["weights_sha256"]
-    assert row["history"] == undisturbed["history"]
+    assert_as_if_undisturbed(run(epochs=60), place, tmp_path, console)
