@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sal.config import NetConfig
-from sal.learner import Learner
-from sal.net import activate, init_weights_, output_error, times_derivative
+from sal.net import Layer, Rule, forward, init_weights_, output_error, times_derivative
+from sal.netlearner import NetLearner
 from sal.streams import Streams
 
 
@@ -28,7 +28,7 @@ class BPConfig(NetConfig):
     """"We employed ReLU activation with Kaiming initialization" (section 4.1.1)."""
 
 
-class BP(Learner):
+class BP(NetLearner):
     """Stochastic gradient descent on the mean cross-entropy, by backpropagation.
 
     Args:
@@ -36,6 +36,7 @@ class BP(Learner):
         in_features: D.
         n_classes: C.
         streams: One a replica; uses weights.
+        engine: compiled, torch or None: the device's own.
 
     Raises:
         TypeError, ValueError: As ``Learner``.
@@ -43,15 +44,19 @@ class BP(Learner):
 
     name = "bp"
     summary = "Backpropagation, the paper's baseline (Rumelhart et al. 1986)"
-    version = 1
+    version = 2
     Config = BPConfig
 
     def __init__(
-        self, config: BPConfig, in_features: int, n_classes: int, streams: Sequence[Streams]
+        self,
+        config: BPConfig,
+        in_features: int,
+        n_classes: int,
+        streams: Sequence[Streams],
+        engine: str | None = None,
     ) -> None:
-        super().__init__(config, in_features, n_classes, streams)
-        self._sizes = config.sizes(in_features, n_classes)
-        for index, (D, H) in enumerate(self._sizes):
+        super().__init__(config, in_features, n_classes, streams, engine)
+        for index, (D, H) in enumerate(self.sizes):
             w_RDH = torch.empty(len(streams), D, H)
             for w_DH, replica in zip(w_RDH, streams, strict=True):
                 generator = replica.generator("weights", index, 0)
@@ -62,68 +67,38 @@ class BP(Learner):
             for name, tensor in tensors.items():
                 setattr(self, f"{name}{index}", nn.Parameter(tensor, requires_grad=False))
 
-    def logits(self, x_RBD: Tensor) -> Tensor:
-        """Logits [R, B, C] of ``x_RBD``. Changes nothing."""
-        state = self.tensors()
-        return torch.stack(
-            [self._forward(state, r, x_BD)[0] for r, x_BD in enumerate(x_RBD.unbind())]
-        )
+    @property
+    def rule(self) -> Rule:
+        """The chain rule."""
+        return Rule(credit="chained")
 
-    def step(self, x_RBD: Tensor, y_RB: Tensor, lr: float) -> None:
-        """One step of SGD, in place."""
-        self.check_batch(x_RBD, y_RB)
-        state = self.tensors()
-        for r in range(self.replicas):
-            self._descend(state, state, r, x_RBD[r], y_RB[r], lr)
+    def layers(self, state: dict[str, Tensor]) -> list[Layer]:
+        """The net as views into the tensors of ``state``: one area a layer."""
+        return [
+            Layer(
+                weight_RKDH=state[f"weight{index}"].unsqueeze(1),
+                bias_RKH=state[f"bias{index}"].unsqueeze(1) if self.config.bias else None,
+                activation=self.config.layer_activation(index),
+                residual=self.config.layer_residual(index, *sizes),
+            )
+            for index, sizes in enumerate(self.sizes)
+        ]
 
-    def update(self, x_RBD: Tensor, y_RB: Tensor) -> dict[str, Tensor]:
-        """The gradient of the mean cross-entropy by parameter name. Pure."""
-        self.check_batch(x_RBD, y_RB)
-        state = self.tensors()
-        result = {name: torch.zeros_like(p) for name, p in self.named_parameters()}
-        for r in range(self.replicas):
-            self._descend(state, result, r, x_RBD[r], y_RB[r], -1.0)
-        return result
-
-    def _forward(self, state: dict[str, Tensor], r: int, x_BD: Tensor) -> tuple[Tensor, list]:
-        """Logits [B, C], and each layer's input and activation value."""
-        trace, h_BX = [], x_BD
-        for index, sizes in enumerate(self._sizes):
-            residual = self.config.layer_residual(index, *sizes)
-            w_DH = state[f"weight{index}"][r]
-            if self.config.bias:
-                a_BH = torch.addmm(state[f"bias{index}"][r], h_BX, w_DH)
-            else:
-                a_BH = h_BX @ w_DH
-            if residual == "inside":
-                a_BH = a_BH + h_BX
-            f_BH = activate(a_BH, self.config.layer_activation(index))
-            trace.append((h_BX, f_BH))
-            h_BX = f_BH + h_BX if residual == "after" else f_BH
-        return h_BX, trace
-
-    def _descend(
-        self,
-        state: dict[str, Tensor],
-        target: dict[str, Tensor],
-        r: int,
-        x_BD: Tensor,
-        y_B: Tensor,
-        lr: float,
+    def descend_(
+        self, layers: list[Layer], targets: list[Layer], x_RBD: Tensor, y_RB: Tensor, lr: float
     ) -> None:
-        """Subtracts lr times the gradient at ``state`` from ``target``, in place."""
-        z_BC, trace = self._forward(state, r, x_BD)
-        grad_BH = output_error(z_BC, y_B)  # of the summed loss in the layer's output
-        rate = -lr / len(y_B)
-        for index, (h_BD, f_BH) in reversed(list(enumerate(trace))):
-            residual = self.config.layer_residual(index, *self._sizes[index])
-            delta_BH = times_derivative(grad_BH, f_BH, self.config.layer_activation(index))
-            if index > 0:  # before the weights change
-                grad_BD = delta_BH @ state[f"weight{index}"][r].T
-                if residual != "none":
-                    grad_BD = grad_BD + (delta_BH if residual == "inside" else grad_BH)
-            target[f"weight{index}"][r].addmm_(h_BD.T, delta_BH, alpha=rate)
-            if self.config.bias:
-                target[f"bias{index}"][r].add_(delta_BH.sum(0), alpha=rate)
-            if index > 0:
-                grad_BH = grad_BD
+        """Subtracts lr times the mean cross-entropy's gradient at ``layers`` from ``targets``."""
+        z_RBC, traces = forward(layers, x_RBD)
+        grad_RBH = output_error(z_RBC, y_RB)  # of the summed loss in the layer's output
+        rate = lr / y_RB.shape[1]
+        for layer, target, trace in reversed(list(zip(layers, targets, traces, strict=True))):
+            delta_RBH = times_derivative(grad_RBH, trace.f_RBH, layer.activation)
+            if layer is not layers[0]:  # before the weights change
+                grad_RBD = delta_RBH @ layer.weight_RKDH[:, 0].mT
+                if layer.residual != "none":
+                    grad_RBD = grad_RBD + (delta_RBH if layer.residual == "inside" else grad_RBH)
+            target.weight_RKDH[:, 0].baddbmm_(trace.x_RBD.mT, delta_RBH, alpha=-rate)
+            if target.bias_RKH is not None:
+                target.bias_RKH[:, 0].sub_(delta_RBH.sum(1), alpha=rate)
+            if layer is not layers[0]:
+                grad_RBH = grad_RBD

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -45,8 +46,17 @@ def provenance(device: str) -> dict:
             "cores": os.cpu_count(),
             "system": platform.system(),
             "python": platform.python_version(),
+            "numba": _version("numba"),
         },
     }
+
+
+def _version(distribution: str) -> str | None:
+    """None where it is not installed: then the engines in PyTorch are used."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def _cpu_model() -> str:

@@ -107,7 +107,7 @@ def make(
             run, _, checkpoint = ended
             if error is None:
                 append(ledger, row)
-                checkpoint.unlink(missing_ok=True)
+                _discard(checkpoint)
                 summary.done += 1
             else:
                 summary.failed[run.label] = error
@@ -297,6 +297,14 @@ def _watch(alive) -> None:
     with suppress(EOFError, OSError):
         alive.recv()
     os._exit(1)
+
+
+def _discard(checkpoint: Path) -> None:
+    """Removes a checkpoint, and what a worker that was killed while writing it left."""
+    if checkpoint.parent.is_dir():
+        for file in checkpoint.parent.iterdir():
+            if file.name.startswith(checkpoint.name):
+                file.unlink(missing_ok=True)
 
 
 def _work(run: Run, task: Task, checkpoint: Path):

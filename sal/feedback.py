@@ -19,6 +19,6 @@ def init_feedback(
     return torch.empty(n_classes, outputs).normal_(generator=generator).mul_(scale)
 
 
-def project(e_BC: Tensor, b_CH: Tensor | None) -> Tensor:
+def project(e_RBC: Tensor, b_RCH: Tensor | None) -> Tensor:
     """Error signal e B of a layer (eq. 6); e itself where B is the identity."""
-    return e_BC if b_CH is None else e_BC @ b_CH
+    return e_RBC if b_RCH is None else e_RBC @ b_RCH

@@ -3,9 +3,7 @@
 Axes: R replicas, B samples of a batch, N samples of a data set, D inputs, C classes.
 
 A replica is one run (one seed). Built-in methods hold R of them side by side, every tensor with a
-leading axis R, each bit-identical to the same run alone. (On the CPU this needs layers whose sizes
-are multiples of 16: the bits of a BLAS product depend on the alignment of its operands in memory,
-and other sizes give the second replica another alignment than it has alone.)
+leading axis R, each bit-identical to the same run alone.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from sal.config import Config
+from sal.data.pixels import Pixels
 from sal.streams import Streams
 
 DEVICES = ("cpu", "cuda")
@@ -50,6 +49,8 @@ class Learner(nn.Module, ABC):
     """Raised whenever the numbers that the method produces change; older results are stale."""
     Config: ClassVar[type[Config]]
     """Class of the method's configuration."""
+    threads: int = 1
+    """Over how many threads ``epoch`` may spread replicas; the bits do not depend on it."""
 
     def __init__(
         self, config: Config, in_features: int, n_classes: int, streams: Sequence[Streams]
@@ -88,14 +89,14 @@ class Learner(nn.Module, ABC):
         """The step's direction by parameter name: ``step`` is p - lr * update[p]. Pure."""
 
     def epoch(
-        self, x_ND: Tensor, y_N: Tensor, order_RM: Tensor, batch_size: int, lr: float
+        self, x_ND: Tensor | Pixels, y_N: Tensor, order_RM: Tensor, batch_size: int, lr: float
     ) -> None:
         """Steps through M samples in the given order; the last batch holds what is left.
 
         The only hook that a method may replace, by something faster with the same bits.
 
         Args:
-            x_ND: All inputs.
+            x_ND: All inputs: a tensor, or pixels that indexing turns into one.
             y_N: All labels.
             order_RM: For each replica, indices into them.
             batch_size: B, >= 1.

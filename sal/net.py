@@ -1,14 +1,114 @@
-"""The pieces that every fully connected net here is made of.
+"""The fully connected net that every built-in method trains, and its pass forward.
 
-Axes: B samples of a batch, D inputs and H outputs of a layer, C classes.
+Axes: R replicas, B samples of a batch, D inputs and H outputs of a layer, C classes, K areas, F
+routing features.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from sal import areas
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer of all replicas: views into a learner's tensors."""
+
+    weight_RKDH: Tensor
+    bias_RKH: Tensor | None
+    activation: str
+    residual: str
+    feedback_RCH: Tensor | None = None
+    """The output error reaches the layer through it, where errors go directly; None: identity."""
+    router_RDF: Tensor | None = None
+    router_bias_RF: Tensor | None = None
+    prototypes_RKF: Tensor | None = None
+    """None: there is one area, hence no router."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How errors reach the layers of a net, and what is made of them: for the compiled engine."""
+
+    credit: str
+    """direct: from the output to every layer, through its feedback (eq. 6); chained: from layer to
+    layer, through the transposed weights, as backpropagation does."""
+    derivative: bool = True
+    """Whether a layer's error is multiplied by f'(a)."""
+    area_norm: str = "batch"
+    """Divisor of an area's update, one of ``areas.NORMS``."""
+    router_rate: float = 1.0
+    """Router's step size as a multiple of the net's."""
+
+
+class Trace(NamedTuple):
+    """What a layer keeps of its pass forward for its own update."""
+
+    x_RBD: Tensor
+    r_RBF: Tensor | None
+    area_RB: Tensor | None
+    f_RBH: Tensor
+
+
+def forward(
+    layers: Sequence[Layer], x_RBD: Tensor, engine: str = "grouped"
+) -> tuple[Tensor, list[Trace]]:
+    """Logits [R, B, C] and each layer's trace (eq. 1 to 5)."""
+    traces, h_RBX = [], x_RBD
+    for layer in layers:
+        r_RBF = area_RB = None
+        if layer.prototypes_RKF is not None:
+            r_RBF = routing_features(h_RBX, layer)
+            area_RB = choose(r_RBF, layer.prototypes_RKF)
+        a_RBH = areas.linear(h_RBX, layer.weight_RKDH, layer.bias_RKH, area_RB, engine)
+        if layer.residual == "inside":
+            a_RBH = a_RBH + h_RBX
+        f_RBH = activate(a_RBH, layer.activation)
+        traces.append(Trace(h_RBX, r_RBF, area_RB, f_RBH))
+        h_RBX = f_RBH + h_RBX if layer.residual == "after" else f_RBH
+    return h_RBX, traces
+
+
+def routing_features(x_RBD: Tensor, layer: Layer) -> Tensor:
+    """Features r = x V + c, learned (eq. 1)."""
+    return torch.baddbmm(layer.router_bias_RF.unsqueeze(1), x_RBD, layer.router_RDF)
+
+
+def choose(r_RBF: Tensor, prototypes_RKF: Tensor) -> Tensor:
+    """Area of each sample: argmax over k of <p_k, r>, with frozen prototypes p (eq. 2 and 3).
+
+    Scores are plain inner products, so scaling all prototypes by one positive number changes
+    nothing. Ties take the lowest index.
+    """
+    return torch.argmax(r_RBF @ prototypes_RKF.mT, dim=-1)
+
+
+def activate(a_RBH: Tensor, kind: str) -> Tensor:
+    """f(a) for one of ``config.ACTIVATIONS``."""
+    if kind == "relu":
+        return torch.relu(a_RBH)
+    return torch.tanh(a_RBH) if kind == "tanh" else a_RBH
+
+
+def times_derivative(delta_RBH: Tensor, f_RBH: Tensor, kind: str) -> Tensor:
+    """delta * f'(a), from the activation's value ``f_RBH`` = f(a); relu'(0) is 0."""
+    if kind == "relu":
+        return delta_RBH * (f_RBH > 0)
+    return delta_RBH * (1 - f_RBH * f_RBH) if kind == "tanh" else delta_RBH
+
+
+def output_error(z_RBC: Tensor, y_RB: Tensor) -> Tensor:
+    """softmax(z) - one_hot(y): gradient of each sample's cross-entropy in its logits."""
+    e_RBC = torch.softmax(z_RBC, dim=-1)
+    y_RB1 = y_RB.unsqueeze(-1)
+    return e_RBC.scatter_add_(-1, y_RB1, torch.full_like(y_RB1, -1, dtype=e_RBC.dtype))
 
 
 def init_weights_(w_DH: Tensor, kind: str, scale: float, generator: torch.Generator) -> Tensor:
@@ -29,24 +129,3 @@ def init_weights_(w_DH: Tensor, kind: str, scale: float, generator: torch.Genera
             scale = scale * math.sqrt(2 / inputs)
     draw.mul_(scale)
     return w_DH if in_place else w_DH.copy_(draw)
-
-
-def activate(a_BH: Tensor, kind: str) -> Tensor:
-    """f(a) for one of ``config.ACTIVATIONS``."""
-    if kind == "relu":
-        return torch.relu(a_BH)
-    return torch.tanh(a_BH) if kind == "tanh" else a_BH
-
-
-def times_derivative(delta_BH: Tensor, f_BH: Tensor, kind: str) -> Tensor:
-    """delta * f'(a), from the activation's value ``f_BH`` = f(a); relu'(0) is 0."""
-    if kind == "relu":
-        return delta_BH * (f_BH > 0)
-    return delta_BH * (1 - f_BH * f_BH) if kind == "tanh" else delta_BH
-
-
-def output_error(z_BC: Tensor, y_B: Tensor) -> Tensor:
-    """softmax(z) - one_hot(y): gradient of each sample's cross-entropy in its logits."""
-    e_BC = torch.softmax(z_BC, dim=1)
-    e_BC.scatter_add_(1, y_B.unsqueeze(1), e_BC.new_full((1, 1), -1.0).expand(len(y_B), 1))
-    return e_BC

@@ -8,7 +8,8 @@ A step, for every layer l:
 4. Update (eq. 7, 8): the chosen areas only, W_k -= lr / n_k * sum over S_k of x delta^T.
 5. Router (eq. 9): V and c descend the cross-entropy of the features themselves.
 
-Nothing is differentiated automatically, and no layer waits for another's error.
+Steps 1 and 2 are ``net.forward``; ``compiled`` does all of it once more, fast. Nothing is
+differentiated automatically, and no layer waits for another's error.
 
 Axes: R replicas, B samples, D inputs and H outputs of a layer, C classes, K areas, F routing
 features.
@@ -16,18 +17,17 @@ features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sal import areas, routing
+from sal import areas
 from sal.config import NetConfig, one_of, positive
 from sal.feedback import init_feedback, project
-from sal.learner import Learner
-from sal.net import activate, init_weights_, output_error, times_derivative
+from sal.net import Layer, Rule, Trace, forward, init_weights_, output_error, times_derivative
+from sal.netlearner import NetLearner
 from sal.streams import Streams
 
 
@@ -91,77 +91,13 @@ class SALConfig(NetConfig):
         return self.areas[layer] if layer < len(self.areas) else 1
 
 
-class Layer(NamedTuple):
-    """One layer of one replica: views into the learner's tensors."""
-
-    w_KDH: Tensor
-    b_KH: Tensor | None
-    feedback_CH: Tensor | None
-    v_DF: Tensor | None
-    c_F: Tensor | None
-    p_KF: Tensor | None
-    activation: str
-    residual: str
+def layer_error(layer: Layer, trace: Trace, e_RBC: Tensor, derivative: bool) -> Tensor:
+    """delta [R, B, H] of a layer: the output error through its own frozen feedback (eq. 6)."""
+    delta_RBH = project(e_RBC, layer.feedback_RCH)
+    return times_derivative(delta_RBH, trace.f_RBH, layer.activation) if derivative else delta_RBH
 
 
-class Trace(NamedTuple):
-    """What a layer keeps of its forward pass for its own update."""
-
-    x_BD: Tensor
-    r_BF: Tensor | None
-    groups: areas.Groups
-    f_BH: Tensor
-
-
-def forward(layers: Sequence[Layer], x_BD: Tensor, engine: str) -> tuple[Tensor, list[Trace]]:
-    """Logits [B, C] and each layer's trace (eq. 1 to 5)."""
-    traces, h_BX = [], x_BD
-    for layer in layers:
-        r_BF = area_B = None
-        if layer.p_KF is not None:
-            r_BF = routing.features(h_BX, layer.v_DF, layer.c_F)
-            area_B = routing.choose(r_BF, layer.p_KF)
-        groups = areas.group(area_B, len(layer.w_KDH), len(h_BX), engine)
-        a_BH = areas.linear(h_BX, layer.w_KDH, layer.b_KH, groups)
-        if layer.residual == "inside":
-            a_BH = a_BH + h_BX
-        f_BH = activate(a_BH, layer.activation)
-        traces.append(Trace(h_BX, r_BF, groups, f_BH))
-        h_BX = f_BH + h_BX if layer.residual == "after" else f_BH
-    return h_BX, traces
-
-
-def layer_error(layer: Layer, trace: Trace, e_BC: Tensor, derivative: bool) -> Tensor:
-    """delta [B, H] of a layer: the output error through its own frozen feedback (eq. 6)."""
-    delta_BH = project(e_BC, layer.feedback_CH)
-    return times_derivative(delta_BH, trace.f_BH, layer.activation) if derivative else delta_BH
-
-
-def descend_(
-    layers: Sequence[Layer],
-    targets: Sequence[Layer],
-    x_BD: Tensor,
-    y_B: Tensor,
-    lr: float,
-    config: SALConfig,
-    engine: str,
-) -> None:
-    """Subtracts lr times the update at ``layers`` from ``targets``, in place (eq. 6 to 9)."""
-    z_BC, traces = forward(layers, x_BD, engine)
-    e_BC = output_error(z_BC, y_B)
-    for layer, target, trace in zip(layers, targets, traces, strict=True):
-        delta_BH = layer_error(layer, trace, e_BC, config.derivative)
-        if trace.r_BF is not None:
-            q_BF = routing.feature_error(trace.r_BF, y_B)
-            rate = -lr * config.router_rate / len(y_B)
-            target.v_DF.addmm_(trace.x_BD.T, q_BF, alpha=rate)
-            target.c_F.add_(q_BF.sum(0), alpha=rate)
-        areas.descend_(
-            target.w_KDH, target.b_KH, trace.x_BD, delta_BH, trace.groups, config.area_norm, lr
-        )
-
-
-class SAL(Learner):
+class SAL(NetLearner):
     """Selective Adaptive Learning: see the module's text for the rule, ``SALConfig`` for choices.
 
     Args:
@@ -169,8 +105,8 @@ class SAL(Learner):
         in_features: D.
         n_classes: C.
         streams: One a replica; uses weights, router, feedback and prototypes.
-        engine: How areas are computed (``areas.ENGINES``); None: grouped on the CPU, masked on an
-            accelerator.
+        engine: How it is computed: compiled (``sal.compiled``), or in PyTorch by one of the ways of
+            ``sal.areas``; None: compiled on the CPU, triton on a GPU.
 
     Raises:
         TypeError, ValueError: As ``Learner``; fewer router features than classes; unknown engine.
@@ -178,8 +114,9 @@ class SAL(Learner):
 
     name = "sal"
     summary = "Selective Adaptive Learning (arXiv 2601.21561)"
-    version = 1
+    version = 2
     Config = SALConfig
+    engines = ("compiled", "grouped", "masked", "triton")
 
     def __init__(
         self,
@@ -189,16 +126,13 @@ class SAL(Learner):
         streams: Sequence[Streams],
         engine: str | None = None,
     ) -> None:
-        super().__init__(config, in_features, n_classes, streams)
-        one_of("engine", engine, (None, *areas.ENGINES))
+        super().__init__(config, in_features, n_classes, streams, engine)
         if (config.router_features or n_classes) < n_classes:
             raise ValueError(
                 f"router_features must be at least the number of classes, {n_classes}, since the "
                 f"router's cross-entropy reads them as logits; got {config.router_features}"
             )
-        self._engine = engine
-        self._sizes = config.sizes(in_features, n_classes)
-        for index in range(len(self._sizes)):
+        for index in range(len(self.sizes)):
             replicas = [self._init_layer(index, replica) for replica in streams]
             for name in replicas[0]:
                 tensor = torch.stack([replica[name] for replica in replicas])
@@ -207,58 +141,78 @@ class SAL(Learner):
                 else:
                     setattr(self, f"{name}{index}", nn.Parameter(tensor, requires_grad=False))
 
-    def logits(self, x_RBD: Tensor) -> Tensor:
-        """Logits [R, B, C] of ``x_RBD``. Changes nothing."""
-        return torch.stack([z_BC for z_BC, _ in self._forward(x_RBD)])
+    @property
+    def rule(self) -> Rule:
+        """Direct feedback, as the configuration says."""
+        config = self.config
+        return Rule(
+            credit="direct",
+            derivative=config.derivative,
+            area_norm=config.area_norm,
+            router_rate=config.router_rate,
+        )
+
+    def descend_(
+        self, layers: list[Layer], targets: list[Layer], x_RBD: Tensor, y_RB: Tensor, lr: float
+    ) -> None:
+        """Subtracts lr times the update at ``layers`` from ``targets``, in place (eq. 6 to 9)."""
+        config = self.config
+        z_RBC, traces = forward(layers, x_RBD, self.engine)
+        e_RBC = output_error(z_RBC, y_RB)
+        for layer, target, trace in zip(layers, targets, traces, strict=True):
+            delta_RBH = layer_error(layer, trace, e_RBC, config.derivative)
+            if trace.r_RBF is not None:
+                # Surplus features, more than there are classes, are classes that never occur.
+                q_RBF = output_error(trace.r_RBF, y_RB)
+                rate = lr * config.router_rate / y_RB.shape[1]
+                target.router_RDF.baddbmm_(trace.x_RBD.mT, q_RBF, alpha=-rate)
+                target.router_bias_RF.sub_(q_RBF.sum(1), alpha=rate)
+            areas.descend_(
+                target.weight_RKDH,
+                target.bias_RKH,
+                trace.x_RBD,
+                delta_RBH,
+                trace.area_RB,
+                config.area_norm,
+                lr,
+                self.engine,
+            )
 
     def routes(self, x_RBD: Tensor) -> dict[str, Tensor]:
         """Area [R, B] of each sample in each layer that has a router."""
-        traces = [traces for _, traces in self._forward(x_RBD)]
-        return {
-            f"layer{index}": torch.stack([replica[index].groups.area_B for replica in traces])
-            for index, _ in self._routed()
-        }
+        routed = self._routed()
+        layers = self.layers(self.tensors())[: routed[-1][0] + 1 if routed else 0]
+        _, traces = forward(layers, x_RBD, self.engine)
+        return {f"layer{index}": traces[index].area_RB for index, _ in routed}
 
     def areas_of(self) -> dict[str, int]:
         """K of each layer that has a router."""
         return {f"layer{index}": areas_K for index, areas_K in self._routed()}
 
-    def step(self, x_RBD: Tensor, y_RB: Tensor, lr: float) -> None:
-        """One step, in place; areas that no sample of the batch chose stay as they are."""
-        self.check_batch(x_RBD, y_RB)
-        state = self.tensors()
-        for r in range(self.replicas):
-            layers = self._layers(state, r)
-            descend_(layers, layers, x_RBD[r], y_RB[r], lr, self.config, self.engine)
-
-    def update(self, x_RBD: Tensor, y_RB: Tensor) -> dict[str, Tensor]:
-        """The step's direction by parameter name, zero for areas that nobody chose. Pure."""
-        self.check_batch(x_RBD, y_RB)
-        state = self.tensors()
-        result = {name: torch.zeros_like(p) for name, p in self.named_parameters()}
-        for r in range(self.replicas):
-            layers, targets = self._layers(state, r), self._layers(state | result, r)
-            descend_(layers, targets, x_RBD[r], y_RB[r], -1.0, self.config, self.engine)
-        return result
-
-    @property
-    def engine(self) -> str:
-        """The engine in use: the one asked for, or the device's own."""
-        return self._engine or ("grouped" if self.weight0.device.type == "cpu" else "masked")
-
-    def _forward(self, x_RBD: Tensor) -> Iterator[tuple[Tensor, list[Trace]]]:
-        state = self.tensors()
-        for r in range(self.replicas):
-            yield forward(self._layers(state, r), x_RBD[r], self.engine)
+    def layers(self, state: dict[str, Tensor]) -> list[Layer]:
+        """The net as views into the tensors of ``state``."""
+        return [
+            Layer(
+                weight_RKDH=state[f"weight{index}"],
+                bias_RKH=state.get(f"bias{index}"),
+                activation=self.config.layer_activation(index),
+                residual=self.config.layer_residual(index, *sizes),
+                feedback_RCH=state.get(f"feedback{index}"),
+                router_RDF=state.get(f"router{index}"),
+                router_bias_RF=state.get(f"router_bias{index}"),
+                prototypes_RKF=state.get(f"prototypes{index}"),
+            )
+            for index, sizes in enumerate(self.sizes)
+        ]
 
     def _routed(self) -> list[tuple[int, int]]:
         """(index, K) of each layer with more than one area; one area needs no router."""
-        counts = [self.config.layer_areas(index) for index in range(len(self._sizes))]
+        counts = [self.config.layer_areas(index) for index in range(len(self.sizes))]
         return [(index, count) for index, count in enumerate(counts) if count > 1]
 
     def _init_layer(self, index: int, streams: Streams) -> dict[str, Tensor]:
         """The tensors of one layer of one replica, without the replica axis."""
-        config, (D, H) = self.config, self._sizes[index]
+        config, (D, H) = self.config, self.sizes[index]
         K, F = config.layer_areas(index), config.router_features or self.n_classes
         tensors = {"weight": torch.empty(K, D, H)}
         for k, w_DH in enumerate(tensors["weight"]):
@@ -279,23 +233,3 @@ class SAL(Learner):
             p_KF = torch.empty(K, F).normal_(generator=streams.generator("prototypes", index))
             tensors |= {"router": v_DF, "router_bias": c_F, "prototypes": p_KF}
         return tensors
-
-    def _layers(self, state: dict[str, Tensor], r: int) -> list[Layer]:
-        """Replica ``r``'s layers as views into the tensors of ``state``."""
-
-        def view(name: str) -> Tensor | None:
-            return state[name][r] if name in state else None
-
-        return [
-            Layer(
-                w_KDH=view(f"weight{index}"),
-                b_KH=view(f"bias{index}"),
-                feedback_CH=view(f"feedback{index}"),
-                v_DF=view(f"router{index}"),
-                c_F=view(f"router_bias{index}"),
-                p_KF=view(f"prototypes{index}"),
-                activation=self.config.layer_activation(index),
-                residual=self.config.layer_residual(index, *sizes),
-            )
-            for index, sizes in enumerate(self._sizes)
-        ]

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from sal.config import Config, positive
-from sal.data.partition import PIXELS, Partition
+from sal.data.partition import Partition
+from sal.data.pixels import SCALINGS, Pixels
 from sal.learner import Learner
 from sal.streams import Streams
 
@@ -43,7 +44,7 @@ class Protocol(Config):
     """Step size of plain SGD: no momentum, no weight decay, constant. Momentum 0.9 would take the
     baseline on Digits to about 90 %, where the paper has 39 %."""
     pixels: str = "signed"
-    """Pixel scaling, a key of ``sal.data.partition.PIXELS``."""
+    """Pixel scaling, a key of ``sal.data.pixels.SCALINGS``."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -51,8 +52,8 @@ class Protocol(Config):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
         positive("lr", self.lr)
-        if self.pixels not in PIXELS:
-            raise ValueError(f"pixels must be one of {', '.join(PIXELS)}; got {self.pixels!r}")
+        if self.pixels not in SCALINGS:
+            raise ValueError(f"pixels must be one of {', '.join(SCALINGS)}; got {self.pixels!r}")
 
 
 @dataclass
@@ -85,7 +86,7 @@ def epoch_order(streams: Sequence[Streams], epoch: int, samples: int) -> Tensor:
 
 
 def evaluate(
-    learner: Learner, x_ND: Tensor, y_N: Tensor, index_RM: Tensor, usage: bool = False
+    learner: Learner, x_ND: Pixels, y_N: Tensor, index_RM: Tensor, usage: bool = False
 ) -> list[dict[str, Any]]:
     """For each replica: accuracy (percent), mean cross-entropy (nats), and its areas' usage.
 

@@ -85,7 +85,7 @@ def test_only_what_is_missing_is_made_and_the_rest_said_to_be_skipped(place, con
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"learner_version": 0}, "version 0 of bp, now 1"),
+        ({"learner_version": 0}, f"version 0 of bp, now {BP.version}"),
         ({"data_sha256": "f" * 64}, "on data ffff"),
     ],
 )

@@ -20,14 +20,18 @@ from paper.results import (
     read,
     why_stale,
 )
-from sal import SALConfig
+from sal import SAL, SALConfig
 from sal.run import Run
 
 
 def make_row(number=0, padding=10, **changes):
     run = Run(dataset="digits", learner="sal", config=SALConfig(areas=(4,)), seed=number)
     row = dict.fromkeys(COLUMNS) | run.identity()
-    return row | {"learner_version": 1, "data_sha256": "d", "history": "x" * padding} | changes
+    return (
+        row
+        | {"learner_version": SAL.version, "data_sha256": "d", "history": "x" * padding}
+        | changes
+    )
 
 
 def numbers(ledger):
@@ -190,5 +194,8 @@ def test_a_row_that_differs_in_anything_is_of_another_run(change):
 
 def test_a_row_is_stale_by_version_or_data_and_says_why():
     assert why_stale(make_row(), "d") is None
-    assert why_stale(make_row(learner_version=0), "d") == "made by version 0 of sal, now 1"
+    assert (
+        why_stale(make_row(learner_version=0), "d")
+        == f"made by version 0 of sal, now {SAL.version}"
+    )
     assert why_stale(make_row(), "e") == "made on data d, now e"

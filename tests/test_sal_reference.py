@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sal import SAL, SALConfig, Streams, reference
-from sal.areas import ENGINES, NORMS
+from sal.areas import NORMS
 
 D, C, B = 12, 4, 9
 NETS = {
@@ -27,7 +27,7 @@ NETS = {
 }  # fmt: skip
 
 
-def build(engine="grouped", seed=0, **choices):
+def build(engine=None, seed=0, **choices):
     """A learner in float64 whose weights are large enough for every path to matter."""
     config = SALConfig(**{"init_scale": 0.4, **choices})
     return SAL(config, D, C, [Streams(seed)], engine=engine).double()
@@ -49,7 +49,7 @@ def assert_same(ours, slow):
         np.testing.assert_allclose(value, slow[name], rtol=1e-11, atol=1e-13, err_msg=name)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SAL.engines[:3])
 @pytest.mark.parametrize("net", NETS)
 def test_values_and_routes_equal_the_reference(net, engine):
     learner, (x, _) = build(engine, **NETS[net]), batch()
@@ -61,7 +61,7 @@ def test_values_and_routes_equal_the_reference(net, engine):
         assert areas[0].tolist() == [layers[int(name[5:])]["k"] for layers in slow]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SAL.engines[:3])
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize(
     ("norm", "derivative", "residual"),
@@ -74,7 +74,7 @@ def test_update_equals_the_reference(net, norm, derivative, residual, engine):
     assert_same(ours, reference.update(theta(learner), learner.config, x[0].numpy(), y[0].numpy()))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SAL.engines[:3])
 @pytest.mark.parametrize("net", NETS)
 def test_twenty_steps_equal_twenty_reference_steps(net, engine):
     learner = build(engine, **NETS[net])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from baselines import learner_class
 from paper import cells as cells_module
 from paper import paths, render, table2
 from paper.cells import REPRODUCED, cells, published, verdict
@@ -25,7 +26,7 @@ def row(run, accuracy, **changes):
         "status": "ok",
         "accuracy": accuracy,
         "data_sha256": DATASETS[run.dataset].content_sha256,
-        "learner_version": 1,
+        "learner_version": learner_class(run.learner).version,
         **changes,
     }
 

@@ -7,7 +7,8 @@ from torch.nn.functional import cross_entropy
 from baselines import BP, BPConfig
 from sal import SAL, SALConfig, Streams
 from sal.data import load
-from sal.data.partition import Partition, inputs, partition
+from sal.data.partition import Partition, partition
+from sal.data.pixels import Pixels
 from sal.streams import STREAMS
 from sal.train import Outcome, Protocol, epoch_order, evaluate, train
 
@@ -58,10 +59,11 @@ def test_an_unknown_stream_is_refused():
 
 def test_signed_pixels_run_from_minus_one_to_one_and_unit_pixels_from_zero():
     images = torch.tensor([[[0, 8], [16, 4]]], dtype=torch.uint8)
-    assert inputs(images, 16, "signed").tolist() == [[-1.0, 0.0, 1.0, -0.5]]
-    assert inputs(images, 16, "unit").tolist() == [[0.0, 0.5, 1.0, 0.25]]
+    signed, unit = (Pixels.of(images, 16, scaling) for scaling in ("signed", "unit"))
+    assert signed[torch.tensor([0])].tolist() == [[-1.0, 0.0, 1.0, -0.5]]
+    assert unit[torch.tensor([0])].tolist() == [[0.0, 0.5, 1.0, 0.25]]
     with pytest.raises(ValueError, match="pixels must be one of signed, unit"):
-        inputs(images, 16, "standard")
+        Pixels.of(images, 16, "standard")
 
 
 def test_a_set_without_a_test_part_is_split_80_to_20_by_class_and_seed(digits):

@@ -1,4 +1,4 @@
-"""Which images train and which validate, and how pixels become inputs.
+"""Which images train and which validate.
 
 Axes: N training images, M validation images, R replicas, D pixels of an image.
 """
@@ -14,12 +14,9 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from sal.data.dataset import Dataset
+from sal.data.pixels import Pixels
 from sal.streams import Streams
 
-PIXELS = {
-    "signed": "(x / max - 0.5) / 0.5, in [-1, 1]: what fits the published baseline",
-    "unit": "x / max, in [0, 1]",
-}
 VALIDATION_SHARE = 0.2
 
 
@@ -29,10 +26,10 @@ class Partition:
 
     split: str
     """How the parts come about, recorded in every result."""
-    train_x_ND: Tensor
+    train_x_ND: Pixels
     train_y_N: Tensor
     train_index_RN: Tensor
-    val_x_MD: Tensor
+    val_x_MD: Pixels
     val_y_M: Tensor
     val_index_RM: Tensor
 
@@ -51,18 +48,6 @@ class Partition:
         )
 
 
-def inputs(images_NHW: Tensor, pixel_max: int, pixels: str) -> Tensor:
-    """Float32 inputs [N, D] of uint8 images; ``pixels`` is a key of ``PIXELS``.
-
-    Raises:
-        ValueError: ``pixels`` is none of them.
-    """
-    if pixels not in PIXELS:
-        raise ValueError(f"pixels must be one of {', '.join(PIXELS)}; got {pixels!r}")
-    x_ND = images_NHW.flatten(1).float().div_(pixel_max)
-    return x_ND.sub_(0.5).div_(0.5) if pixels == "signed" else x_ND
-
-
 def partition(data: Dataset, streams: Sequence[Streams], pixels: str = "signed") -> Partition:
     """Training and validation part of each replica.
 
@@ -70,7 +55,7 @@ def partition(data: Dataset, streams: Sequence[Streams], pixels: str = "signed")
     80/20 by the replica's own ``split`` stream, stratified by class, the same for every method.
     The paper names no split; "validation" on the test part is what fits its baseline.
     """
-    x_ND = inputs(data.train_images, data.pixel_max, pixels)
+    x_ND = Pixels.of(data.train_images, data.pixel_max, pixels)
     if data.test_images is not None:
         rows = len(streams)
         return Partition(
@@ -78,7 +63,7 @@ def partition(data: Dataset, streams: Sequence[Streams], pixels: str = "signed")
             x_ND,
             data.train_labels,
             torch.arange(len(x_ND)).expand(rows, -1),
-            inputs(data.test_images, data.pixel_max, pixels),
+            Pixels.of(data.test_images, data.pixel_max, pixels),
             data.test_labels,
             torch.arange(len(data.test_images)).expand(rows, -1),
         )

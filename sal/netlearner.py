@@ -1,0 +1,120 @@
+"""What the built-in methods share: a net, its forward pass, and the choice of an engine.
+
+A method says what its layers are and how it descends, in PyTorch, to be read and checked; and by
+which ``Rule`` the compiled engine does the same.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sal import cuda_graph
+from sal.config import NetConfig, one_of
+from sal.data.pixels import Pixels
+from sal.learner import Learner
+from sal.net import Layer, Rule, forward
+from sal.streams import Streams
+
+try:
+    from sal import compiled
+except ImportError:  # no Numba for this Python: the engines in PyTorch remain
+    compiled = None
+
+
+class NetLearner(Learner):
+    """A method that trains a fully connected net.
+
+    Args:
+        config: The method's own configuration.
+        in_features: D.
+        n_classes: C.
+        streams: One a replica.
+        engine: One of ``engines``; None: compiled on the CPU where Numba is there, the first other
+            one on the CPU where it is not, the last one on a GPU.
+
+    Raises:
+        TypeError, ValueError: As ``Learner``; an engine that there is not.
+    """
+
+    engines: ClassVar[tuple[str, ...]] = ("compiled", "torch")
+
+    def __init__(
+        self,
+        config: NetConfig,
+        in_features: int,
+        n_classes: int,
+        streams: Sequence[Streams],
+        engine: str | None = None,
+    ) -> None:
+        super().__init__(config, in_features, n_classes, streams)
+        one_of("engine", engine, (None, *self.engines))
+        if engine == "compiled" and compiled is None:
+            raise ValueError("engine 'compiled' needs Numba; install it or take another engine")
+        self._engine = engine
+        self.sizes = config.sizes(in_features, n_classes)
+
+    @property
+    @abstractmethod
+    def rule(self) -> Rule:
+        """The learning rule, for the compiled engine."""
+
+    @abstractmethod
+    def layers(self, state: dict[str, Tensor]) -> list[Layer]:
+        """The net as views into the tensors of ``state``, which are named as ``tensors()``."""
+
+    @abstractmethod
+    def descend_(
+        self, layers: list[Layer], targets: list[Layer], x_RBD: Tensor, y_RB: Tensor, lr: float
+    ) -> None:
+        """Subtracts lr times the update at ``layers`` from ``targets``, in place."""
+
+    @property
+    def engine(self) -> str:
+        """The engine in use: the one asked for, or the device's own."""
+        if self._engine:
+            return self._engine
+        if next(self.parameters()).device.type != "cpu":
+            return self.engines[-1]
+        return self.engines[compiled is None]
+
+    def logits(self, x_RBD: Tensor) -> Tensor:
+        """Logits [R, B, C] of ``x_RBD``. Changes nothing."""
+        return forward(self.layers(self.tensors()), x_RBD, self.engine)[0]
+
+    def step(self, x_RBD: Tensor, y_RB: Tensor, lr: float) -> None:
+        """One step, in place."""
+        self.check_batch(x_RBD, y_RB)
+        if self.engine == "compiled":
+            order_RB = torch.arange(y_RB.numel()).view(y_RB.shape)
+            self._train(x_RBD.flatten(0, 1), y_RB.flatten(), order_RB, y_RB.shape[1], lr)
+        else:
+            layers = self.layers(self.tensors())
+            self.descend_(layers, layers, x_RBD, y_RB, lr)
+
+    def update(self, x_RBD: Tensor, y_RB: Tensor) -> dict[str, Tensor]:
+        """The step's direction by parameter name, zero for areas that nobody chose. Pure."""
+        self.check_batch(x_RBD, y_RB)
+        state = self.tensors()
+        result = {name: torch.zeros_like(p) for name, p in self.named_parameters()}
+        self.descend_(self.layers(state), self.layers(state | result), x_RBD, y_RB, -1.0)
+        return result
+
+    def epoch(
+        self, x_ND: Tensor | Pixels, y_N: Tensor, order_RM: Tensor, batch_size: int, lr: float
+    ) -> None:
+        """Steps through M samples in the given order; the last batch holds what is left."""
+        if self.engine == "compiled":
+            self._train(x_ND, y_N, order_RM, batch_size, lr)
+        elif x_ND.device.type == "cuda" and self.engine != "grouped":
+            cuda_graph.epoch(self, x_ND, y_N, order_RM, batch_size, lr)
+        else:
+            super().epoch(x_ND, y_N, order_RM, batch_size, lr)
+
+    def _train(self, x_ND, y_N: Tensor, order_RM: Tensor, batch_size: int, lr: float) -> None:
+        layers = self.layers(self.tensors())
+        compiled.train(layers, self.rule, x_ND, y_N, order_RM, batch_size, lr, self.threads)
