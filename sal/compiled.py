@@ -76,6 +76,8 @@ def train(
         IndexError: A position or a label is out of range.
     """
     weight = layers[0].weight_RKDH
+    if weight.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"the compiled engine takes float32 or float64, got {weight.dtype}")
     like = np.empty(0, str(weight.dtype).removeprefix("torch."))
     pixels = x_ND if isinstance(x_ND, Pixels) else Pixels(x_ND, 1.0, 0.0)
     x = pixels.values_ND.contiguous().numpy()

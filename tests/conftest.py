@@ -1,9 +1,16 @@
 """What all tests share."""
 
+import os
+
 import pytest
 import torch
 
-from paper import paths
+# Without a GPU the kernels run in Triton's interpreter, to be chosen before anything imports triton
+# (torch does not, torchvision does).
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from paper import paths  # noqa: E402
 
 torch.set_num_threads(1)  # nets this small gain nothing from more, and lose much on a busy machine
 

@@ -1,0 +1,84 @@
+"""The register tiles against NumPy, and the order of their sums."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numba import njit
+
+from sal.simd import add_product, dots
+
+TOLERANCE = {np.float32: 2e-6, np.float64: 4e-15}
+types = pytest.mark.parametrize("dtype", TOLERANCE)
+
+
+@njit
+def product(c, a, a_row, a_t, b):
+    """C += A B, on C's rows as they lie in memory."""
+    add_product(
+        c.ctypes.data, c.shape[1], a.ctypes.data, a_row, a_t, b.ctypes.data, b.shape[1],
+        c.shape[0], b.shape[0], c.shape[1], c,
+    )  # fmt: skip
+
+
+@njit
+def transposed(c, a, b):
+    dots(
+        c.ctypes.data, c.shape[1], a.ctypes.data, a.shape[1], b.ctypes.data, b.shape[1],
+        c.shape[0], a.shape[1], c.shape[1], c,
+    )  # fmt: skip
+
+
+def draw(dtype, *shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
+
+
+@types
+def test_products_are_numpys(dtype):
+    rows, inner, columns = (
+        (1, 3, 4, 5, 8, 13, 16),
+        (1, 2, 16, 33),
+        (1, 10, 16, 17, 33, 64, 128, 200),
+    )
+    for m, n, h in itertools.product(rows, inner, columns):
+        a, b, c = draw(dtype, m, n), draw(dtype, n, h), draw(dtype, m, h, seed=1)
+        exact = c.astype(np.longdouble) + a.astype(np.longdouble) @ b.astype(np.longdouble)
+        scale = TOLERANCE[dtype] * n**0.5 * 4
+        by_row, by_column = c.copy(), c.copy()
+        product(by_row, a, n, 1, b)
+        product(by_column, np.ascontiguousarray(a.T), 1, m, b)
+        np.testing.assert_allclose(by_row, exact.astype(dtype), rtol=scale, atol=scale)
+        assert by_row.tobytes() == by_column.tobytes()
+        out = np.full((m, h), np.nan, dtype)
+        transposed(out, a, np.ascontiguousarray(b.T))
+        np.testing.assert_allclose(out, (exact - c).astype(dtype), rtol=scale, atol=scale)
+
+
+@types
+def test_nothing_beside_the_columns_is_touched(dtype):
+    lanes = 64 // np.dtype(dtype).itemsize
+    for rows, columns in itertools.product((1, 4, 8), (1, lanes - 1, lanes + 1, 8 * lanes + 3)):
+        memory = draw(dtype, rows * columns + 2 * lanes)
+        before, c = memory.copy(), memory[lanes:-lanes].reshape(rows, columns)
+        product(c, draw(dtype, rows, 3), 3, 1, draw(dtype, 3, columns))
+        assert memory[:lanes].tobytes() == before[:lanes].tobytes()
+        assert memory[-lanes:].tobytes() == before[-lanes:].tobytes()
+        assert not np.array_equal(memory, before)
+
+
+@types
+def test_how_a_product_is_cut_changes_no_bit(dtype):
+    """Every sum is one chain in ascending order, whatever the tile it is made in."""
+    m, n, h = 23, 41, 203
+    a, b, c = draw(dtype, m, n), draw(dtype, n, h), draw(dtype, m, h, seed=1)
+    whole = c.copy()
+    product(whole, a, n, 1, b)
+    for cuts in ((1,) * m, (8, 8, 7), (4, 16, 3), (5, 11, 7)):
+        parts, first = c.copy(), 0
+        for rows in cuts:
+            for t in (0, 7, 30):  # and the inner sum in three goes
+                stop = {0: 7, 7: 30, 30: n}[t]
+                left = np.ascontiguousarray(a[first : first + rows, t:stop])
+                product(parts[first : first + rows], left, stop - t, 1, b[t:stop])
+            first += rows
+        assert parts.tobytes() == whole.tobytes()
