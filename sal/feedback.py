@@ -6,16 +6,12 @@ import torch
 from torch import Tensor
 
 
-def init_feedback(
-    n_classes: int, outputs: int, scale: float, generator: torch.Generator
-) -> Tensor | None:
-    """Feedback matrix B [C, H] of a layer with H outputs, or None where B is the identity.
+def init_feedback(n_classes: int, outputs: int, scale: float, generator: torch.Generator) -> Tensor:
+    """Feedback matrix B [C, H] of a layer with H outputs, another number than C.
 
     "If [the sizes agree, B] is typically set as an identity matrix (common in the output layer);
     otherwise, it is initialized randomly and remains frozen": N(0, scale^2).
     """
-    if outputs == n_classes:
-        return None
     return torch.empty(n_classes, outputs).normal_(generator=generator).mul_(scale)
 
 

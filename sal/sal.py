@@ -133,9 +133,7 @@ class SAL(NetLearner):
                 f"router's cross-entropy reads them as logits; got {config.router_features}"
             )
         for index in range(len(self.sizes)):
-            replicas = [self._init_layer(index, replica) for replica in streams]
-            for name in replicas[0]:
-                tensor = torch.stack([replica[name] for replica in replicas])
+            for name, tensor in self._init_layer(index, streams).items():
                 if name in ("feedback", "prototypes"):
                     self.register_buffer(f"{name}{index}", tensor)
                 else:
@@ -210,26 +208,36 @@ class SAL(NetLearner):
         counts = [self.config.layer_areas(index) for index in range(len(self.sizes))]
         return [(index, count) for index, count in enumerate(counts) if count > 1]
 
-    def _init_layer(self, index: int, streams: Streams) -> dict[str, Tensor]:
-        """The tensors of one layer of one replica, without the replica axis."""
-        config, (D, H) = self.config, self.sizes[index]
+    def _init_layer(self, index: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
+        """The tensors of one layer, each replica's drawn from its own streams."""
+        config, (D, H), R = self.config, self.sizes[index], len(streams)
         K, F = config.layer_areas(index), config.router_features or self.n_classes
-        tensors = {"weight": torch.empty(K, D, H)}
-        for k, w_DH in enumerate(tensors["weight"]):
-            init_weights_(w_DH, *config.layer_init(index), streams.generator("weights", index, k))
+        tensors = {"weight": torch.empty(R, K, D, H)}  # filled in place: most of the memory
+        for w_KDH, replica in zip(tensors["weight"], streams, strict=True):
+            for k, w_DH in enumerate(w_KDH):
+                generator = replica.generator("weights", index, k)
+                init_weights_(w_DH, *config.layer_init(index), generator)
         if config.bias:
-            tensors["bias"] = torch.zeros(K, H)
-        feedback_CH = init_feedback(
-            self.n_classes, H, config.feedback_scale, streams.generator("feedback", index)
-        )
-        if feedback_CH is not None:
-            tensors["feedback"] = feedback_CH
+            tensors["bias"] = torch.zeros(R, K, H)
+        if self.n_classes != H:
+            generators = [replica.generator("feedback", index) for replica in streams]
+            tensors["feedback"] = torch.stack(
+                [init_feedback(self.n_classes, H, config.feedback_scale, g) for g in generators]
+            )
         if K > 1:
-            generator = streams.generator("router", index)
-            v_DF = init_weights_(torch.empty(D, F), config.router_init, 1.0, generator)
-            # PyTorch's Linear draws its bias with the weights' bound: as one more input.
-            bound = D**-0.5 if config.router_init == "torch" else 0.0
-            c_F = torch.empty(F).uniform_(-bound, bound, generator=generator)
-            p_KF = torch.empty(K, F).normal_(generator=streams.generator("prototypes", index))
-            tensors |= {"router": v_DF, "router_bias": c_F, "prototypes": p_KF}
+            routers = [self._init_router(index, D, F, K, replica) for replica in streams]
+            names = ("router", "router_bias", "prototypes")
+            tensors |= dict(zip(names, map(torch.stack, zip(*routers, strict=True)), strict=True))
         return tensors
+
+    def _init_router(
+        self, index: int, D: int, F: int, K: int, streams: Streams
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """V [D, F], c [F] and p [K, F] of one replica."""
+        generator = streams.generator("router", index)
+        v_DF = init_weights_(torch.empty(D, F), self.config.router_init, 1.0, generator)
+        # PyTorch's Linear draws its bias with the weights' bound: as one more input.
+        bound = D**-0.5 if self.config.router_init == "torch" else 0.0
+        c_F = torch.empty(F).uniform_(-bound, bound, generator=generator)
+        p_KF = torch.empty(K, F).normal_(generator=streams.generator("prototypes", index))
+        return v_DF, c_F, p_KF
