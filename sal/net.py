@@ -63,17 +63,23 @@ def forward(
     """Logits [R, B, C] and each layer's trace (eq. 1 to 5)."""
     traces, h_RBX = [], x_RBD
     for layer in layers:
-        r_RBF = area_RB = None
-        if layer.prototypes_RKF is not None:
-            r_RBF = routing_features(h_RBX, layer)
-            area_RB = choose(r_RBF, layer.prototypes_RKF)
-        a_RBH = areas.linear(h_RBX, layer.weight_RKDH, layer.bias_RKH, area_RB, engine)
-        if layer.residual == "inside":
-            a_RBH = a_RBH + h_RBX
-        f_RBH = activate(a_RBH, layer.activation)
-        traces.append(Trace(h_RBX, r_RBF, area_RB, f_RBH))
-        h_RBX = f_RBH + h_RBX if layer.residual == "after" else f_RBH
+        h_RBX, trace = pass_through(layer, h_RBX, engine)
+        traces.append(trace)
     return h_RBX, traces
+
+
+def pass_through(layer: Layer, x_RBD: Tensor, engine: str) -> tuple[Tensor, Trace]:
+    """A layer's output [R, B, H] and its trace."""
+    r_RBF = area_RB = None
+    if layer.prototypes_RKF is not None:
+        r_RBF = routing_features(x_RBD, layer)
+        area_RB = choose(r_RBF, layer.prototypes_RKF)
+    a_RBH = areas.linear(x_RBD, layer.weight_RKDH, layer.bias_RKH, area_RB, engine)
+    if layer.residual == "inside":
+        a_RBH = a_RBH + x_RBD
+    f_RBH = activate(a_RBH, layer.activation)
+    out_RBH = f_RBH + x_RBD if layer.residual == "after" else f_RBH
+    return out_RBH, Trace(x_RBD, r_RBF, area_RB, f_RBH)
 
 
 def routing_features(x_RBD: Tensor, layer: Layer) -> Tensor:

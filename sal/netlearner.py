@@ -17,7 +17,7 @@ from sal import cuda_graph
 from sal.config import NetConfig, one_of
 from sal.data.pixels import Pixels
 from sal.learner import Learner
-from sal.net import Layer, Rule, forward
+from sal.net import Layer, Rule, pass_through
 from sal.streams import Streams
 
 try:
@@ -84,7 +84,10 @@ class NetLearner(Learner):
 
     def logits(self, x_RBD: Tensor) -> Tensor:
         """Logits [R, B, C] of ``x_RBD``. Changes nothing."""
-        return forward(self.layers(self.tensors()), x_RBD, self.engine)[0]
+        h_RBX = x_RBD
+        for layer in self.layers(self.tensors()):  # keeps no traces, unlike ``forward``
+            h_RBX, _ = pass_through(layer, h_RBX, self.engine)
+        return h_RBX
 
     def step(self, x_RBD: Tensor, y_RB: Tensor, lr: float) -> None:
         """One step, in place."""

@@ -26,7 +26,18 @@ from torch import Tensor, nn
 from sal import areas
 from sal.config import NetConfig, one_of, positive
 from sal.feedback import init_feedback, project
-from sal.net import Layer, Rule, Trace, forward, init_weights_, output_error, times_derivative
+from sal.net import (
+    Layer,
+    Rule,
+    Trace,
+    choose,
+    forward,
+    init_weights_,
+    output_error,
+    pass_through,
+    routing_features,
+    times_derivative,
+)
 from sal.netlearner import NetLearner
 from sal.streams import Streams
 
@@ -178,10 +189,15 @@ class SAL(NetLearner):
 
     def routes(self, x_RBD: Tensor) -> dict[str, Tensor]:
         """Area [R, B] of each sample in each layer that has a router."""
-        routed = self._routed()
-        layers = self.layers(self.tensors())[: routed[-1][0] + 1 if routed else 0]
-        _, traces = forward(layers, x_RBD, self.engine)
-        return {f"layer{index}": traces[index].area_RB for index, _ in routed}
+        routed, found, h_RBX = dict(self._routed()), {}, x_RBD
+        for index, layer in enumerate(self.layers(self.tensors())[: max(routed, default=-1) + 1]):
+            if index == max(routed):  # what follows the last router does not matter
+                area_RB = choose(routing_features(h_RBX, layer), layer.prototypes_RKF)
+            else:
+                h_RBX, (_, _, area_RB, _) = pass_through(layer, h_RBX, self.engine)
+            if index in routed:
+                found[f"layer{index}"] = area_RB
+        return found
 
     def areas_of(self) -> dict[str, int]:
         """K of each layer that has a router."""
@@ -219,7 +235,7 @@ class SAL(NetLearner):
                 init_weights_(w_DH, *config.layer_init(index), generator)
         if config.bias:
             tensors["bias"] = torch.zeros(R, K, H)
-        if self.n_classes != H:
+        if self.n_classes != H:  # else the identity, which is not stored
             generators = [replica.generator("feedback", index) for replica in streams]
             tensors["feedback"] = torch.stack(
                 [init_feedback(self.n_classes, H, config.feedback_scale, g) for g in generators]

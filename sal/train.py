@@ -25,10 +25,10 @@ from sal.data.pixels import SCALINGS, Pixels
 from sal.learner import Learner
 from sal.streams import Streams
 
-EVAL_BATCH = 2000
-"""Samples evaluated at a time, at most."""
-EVAL_NUMBERS = 2**21
-"""Inputs evaluated at a time, about: 8 MB of them."""
+EVAL_BATCH = (256, 2000)
+"""Samples evaluated at a time, at least and at most."""
+EVAL_NUMBERS = 2**19
+"""Inputs evaluated at a time, within these limits: 2 MB of them."""
 CHECKPOINT_AFTER = 600.0
 """Seconds that a run must be expected to last to be checkpointed."""
 
@@ -101,7 +101,8 @@ def evaluate(
         name: torch.zeros(R, areas, dtype=torch.int64, device=x_ND.device)
         for name, areas in learner.areas_of().items()
     }
-    batch = max(min(EVAL_BATCH, EVAL_NUMBERS // (R * x_ND.shape[1])), 1)
+    least, most = EVAL_BATCH
+    batch = min(max(EVAL_NUMBERS // (R * x_ND.shape[1]), least), most)
     for index_RB in index_RM.split(batch, dim=1):
         x_RBD, y_RB = x_ND[index_RB], y_N[index_RB]
         z_RBC = learner.logits(x_RBD)

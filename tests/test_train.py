@@ -118,7 +118,7 @@ def test_every_method_of_a_seed_sees_the_same_batches(digits):
 
 
 def test_evaluation_averages_over_samples_and_not_over_batches(digits, monkeypatch):
-    monkeypatch.setattr("sal.train.EVAL_BATCH", 250)  # 1437 = 5 * 250 + 187
+    monkeypatch.setattr("sal.train.EVAL_BATCH", (1, 250))  # 1437 = 5 * 250 + 187
     streams = [Streams(0), Streams(1)]
     learner, parts = build(streams), partition(digits, streams)
     results = evaluate(learner, parts.train_x_ND, parts.train_y_N, parts.train_index_RN, usage=True)
