@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import nox
@@ -37,6 +38,39 @@ def check_paper(session: nox.Session) -> None:
 def reproduce_table2(session: nox.Session) -> None:
     """Train what the ledger lacks and rebuild Table 2; arguments go to paper.table2."""
     session.run(sys.executable, "-m", "paper.table2", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def peers(session: nox.Session) -> None:
+    """Time a training step beside other packages' in one run; arguments go to benchmarks.peers."""
+    session.run(sys.executable, "-m", "benchmarks.peers", *session.posargs)
+
+
+# asv has an environment with a PyTorch of its own, in .asv, which it keeps.
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure HEAD by asv's suites in one round of two; arguments go to asv run."""
+    measure(session, "run", "HEAD", "--attribute", "rounds=1", *session.posargs)
+
+
+@nox.session(default=False)
+def regressions(session: nox.Session) -> None:
+    """Fail where HEAD is 1.3 times worse than a base commit; arguments: it, asv continuous's."""
+    base, *options = session.posargs or ["HEAD~1"]
+    measure(
+        session, "continuous", base, "HEAD", "--factor", "1.3", *options, guard=("--base", base)
+    )
+
+
+def measure(session: nox.Session, *command: str, guard: tuple[str, ...] = ()) -> None:
+    """Run asv, and fail if it measured nothing, which it calls a success."""
+    session.install("-c", "requirements.lock", "asv")
+    session.run("asv", "machine", "--yes", silent=True)
+    since = time.time()
+    session.run("asv", *command)
+    session.run("python", "-m", "benchmarks.guard", "--since", str(since), *guard)
 
 
 @nox.session(default=False)
