@@ -34,6 +34,10 @@ class Place:
         """A rendered table."""
         return self.root / "tables" / f"{name}.{suffix}"
 
+    def figure(self, name: str, suffix: str) -> Path:
+        """A drawn figure."""
+        return self.root / "figures" / f"{name}.{suffix}"
+
 
 def committed() -> Place:
     """The results that the project publishes, in the package's own folder.

@@ -1,0 +1,365 @@
+"""A training step of ours beside other packages' in one run: ``python -m benchmarks.peers``.
+
+One thread, 784-256-10, batch 16. The contestants take turns, so that the machine's moods hit all of
+them alike; what counts is the ratio within a round, not the microseconds. ``nox -s peers`` is the
+same.
+
+Axes: S seeds, B samples, D inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.cases import LR, STEPS, B, C, Case, D, H, batch, cases, synchronise
+
+ROUNDS, WARM_UP = 25, 100
+QUICK_ROUNDS = 5
+SEEDS = 5
+EXPERTS = (4, 16)
+PLAIN = "plain loop (autograd, SGD)"
+OURS = "this project"
+
+
+@dataclass(kw_only=True)
+class Contestant:
+    """Something that can take a training step."""
+
+    step: Callable[[], None]
+    """One step of each of ``seeds`` nets, on a batch of B samples for each."""
+    trained: Sequence[Tensor]
+    """What the step changes."""
+    seeds: int = 1
+    floor_us: float | None = None
+    """Least time that the arithmetic and the memory traffic of a step take here, as measured, for
+    all of the ``seeds`` nets; None where none is stated."""
+
+
+def mlp(device: str) -> nn.Sequential:
+    """The net of all contestants that have a choice."""
+    return nn.Sequential(nn.Linear(D, H), nn.ReLU(), nn.Linear(H, C)).to(device)
+
+
+def autograd(net: nn.Module, device: str, loss: Callable[..., Tensor] | None = None) -> Contestant:
+    """The loop that anyone would write, around a net; ``loss`` takes the net, inputs, labels."""
+    loss = loss or (lambda net, x_BD, y_B: nn.functional.cross_entropy(net(x_BD), y_B))
+    trained = [p for p in net.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=LR)
+    (x_BD,), (y_B,) = batch(device=device)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        loss(net, x_BD, y_B).backward()
+        optimiser.step()
+
+    return Contestant(step=step, trained=trained)
+
+
+def plain(device: str) -> Contestant:
+    """What every ratio refers to."""
+    return autograd(mlp(device), device)
+
+
+def vmapped(device: str) -> Contestant:
+    """The plain net at several seeds at once by ``torch.func``; SGD written out."""
+    nets = [mlp(device) for _ in range(SEEDS)]
+    parameters, buffers = torch.func.stack_module_state(nets)
+    parameters = {name: p.detach() for name, p in parameters.items()}
+    x_SBD, y_SB = batch(replicas=SEEDS, device=device)
+
+    def loss(parameters, x_BD: Tensor, y_B: Tensor) -> Tensor:
+        z_BC = torch.func.functional_call(nets[0], (parameters, buffers), (x_BD,))
+        return nn.functional.cross_entropy(z_BC, y_B)
+
+    gradients = torch.func.vmap(torch.func.grad(loss))
+
+    def step() -> None:
+        for name, gradient in gradients(parameters, x_SBD, y_SB).items():
+            parameters[name].sub_(gradient, alpha=LR)
+
+    return Contestant(step=step, trained=list(parameters.values()), seeds=SEEDS)
+
+
+def biotorch(device: str, mode: str) -> Contestant:
+    """``biotorch``'s feedback alignment (fa) or direct feedback alignment (dfa)."""
+    from biotorch.module.biomodule import BioModule
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it converts
+        net = BioModule(mlp(device), mode=mode, output_dim=C).to(device)
+
+    def loss(net: nn.Module, x_BD: Tensor, y_B: Tensor) -> Tensor:
+        measure = nn.functional.cross_entropy
+        return measure(net(x_BD, targets=y_B, loss_function=measure), y_B)
+
+    return autograd(net, device, loss)
+
+
+class Mixture(nn.Module):
+    """A layer of experts and a linear one. The experts are 784-256-784: they keep the size."""
+
+    def __init__(self, experts: nn.Module) -> None:
+        super().__init__()
+        self.experts, self.output = experts, nn.Linear(D, C)
+
+    def loss(self, x_BD: Tensor, y_B: Tensor) -> Tensor:
+        """Cross-entropy, and what the package adds to balance its experts."""
+        h_1BD, balance, *_ = self.experts(x_BD[None])
+        return nn.functional.cross_entropy(self.output(h_1BD[0]), y_B) + balance
+
+
+def mixture_of_experts(device: str, experts: int) -> Contestant:
+    """``mixture-of-experts``: ReLU experts, of which each sample takes two."""
+    from mixture_of_experts import MoE
+
+    net = Mixture(MoE(dim=D, num_experts=experts, hidden_dim=H)).to(device)
+    return autograd(net, device, Mixture.loss)
+
+
+def st_moe(device: str, experts: int) -> Contestant:
+    """``st-moe-pytorch``: gated (GEGLU) experts, of which each sample takes two."""
+    from st_moe_pytorch import MoE
+
+    mult = 1.5 * (H + 0.5) / D  # it makes int(D * mult * 2 / 3) hidden units
+    net = Mixture(MoE(dim=D, num_experts=experts, expert_hidden_mult=mult)).to(device)
+    return autograd(net, device, Mixture.loss)
+
+
+def ours(device: str, case: Case, seeds: int = 1) -> Contestant:
+    """A registered method, by its contract."""
+    learner = case.build(replicas=seeds).to(device)
+    x_RBD, y_RB = batch(replicas=seeds, device=device)
+    return Contestant(
+        step=lambda: learner.step(x_RBD, y_RB, LR), trained=list(learner.parameters()), seeds=seeds
+    )
+
+
+def entries() -> Iterator[tuple[str, str, Callable[[str], Contestant]]]:
+    """Label, distribution it comes from, and how it is made; the plain loop first."""
+    yield PLAIN, "torch", plain
+    yield f"torch.func.vmap, {SEEDS} seeds", "torch", vmapped
+    for case in cases():
+        yield case.label, OURS, partial(ours, case=case)
+        if case.method == "bp":
+            label = f"{case.label}, {SEEDS} seeds side by side"
+            yield label, OURS, partial(ours, case=case, seeds=SEEDS)
+    for mode in ("fa", "dfa"):
+        yield f"biotorch, {mode.upper()}", "biotorch", partial(biotorch, mode=mode)
+    for make, package in ((mixture_of_experts, "mixture-of-experts"), (st_moe, "st-moe-pytorch")):
+        for k in EXPERTS:
+            yield f"{package}, {k} experts", package, partial(make, experts=k)
+
+
+def warm_up(label: str, contestant: Contestant) -> None:
+    """Takes the first steps and makes sure that they train.
+
+    Raises:
+        RuntimeError: They do not: nothing has changed, or something is not a number any more.
+    """
+    before = [tensor.detach().clone() for tensor in contestant.trained]
+    for _ in range(WARM_UP):
+        contestant.step()
+    pairs = list(zip(before, contestant.trained, strict=True))
+    if all(torch.equal(old, new) for old, new in pairs):
+        raise RuntimeError(f"{label} does not train: its steps change nothing")
+    if not all(bool(new.isfinite().all()) for _, new in pairs):
+        raise RuntimeError(f"{label} diverges")
+
+
+def contestants(device: str) -> tuple[dict[str, Contestant], dict[str, str], list[str]]:
+    """Those that are installed, warm; the package of each, with its version; those that are not."""
+    made, packages, missing = {}, {}, []
+    for label, package, make in entries():
+        try:
+            made[label] = make(device)
+        except ImportError:
+            missing.append(label)
+            packages[label] = package
+        else:
+            packages[label] = package if package == OURS else f"{package} {version(package)}"
+            warm_up(label, made[label])
+    return made, packages, missing
+
+
+def measure(made: dict[str, Contestant], device: str, rounds: int) -> dict[str, list[float]]:
+    """Microseconds of one net's step for each contestant, one number a round."""
+    times: dict[str, list[float]] = {label: [] for label in made}
+    for _ in range(rounds):
+        for label, contestant in made.items():
+            synchronise(device)
+            start = time.perf_counter()
+            for _ in range(STEPS):
+                contestant.step()
+            synchronise(device)
+            seconds = time.perf_counter() - start
+            times[label].append(seconds / STEPS / contestant.seeds * 1e6)
+    return times
+
+
+def frame(
+    made: dict[str, Contestant],
+    packages: dict[str, str],
+    missing: Sequence[str],
+    times: dict[str, list[float]],
+):
+    """The table: medians and quartiles over the rounds of the time and of the ratio in a round."""
+    import pandas as pd
+
+    rows = []
+    for label, package in packages.items():
+        row = {"contestant": label, "package": package, "status": "measured"}
+        if label in missing:
+            rows.append(row | {"status": "not installed"})
+            continue
+        us = torch.tensor(times[label], dtype=torch.float64)
+        ratio = us / torch.tensor(times[PLAIN], dtype=torch.float64)
+        quartiles = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)
+        for name, values in (("us", us), ("ratio", ratio)):
+            numbers = values.quantile(quartiles).tolist()
+            row |= dict(zip((name, f"{name}_q25", f"{name}_q75"), numbers, strict=True))
+        floor_us = made[label].floor_us
+        row["seeds"] = made[label].seeds
+        row["floor_us"] = math.nan if floor_us is None else floor_us / made[label].seeds
+        rows.append(row)
+    columns = ["contestant", "package", "status", "seeds"]
+    columns += [f"{name}{part}" for name in ("us", "ratio") for part in ("", "_q25", "_q75")]
+    return pd.DataFrame(rows, columns=[*columns, "floor_us"])
+
+
+def markdown(table, notes: Sequence[str]) -> str:
+    """The page with the table."""
+    lines = ["# A training step beside other packages'", ""]
+    lines += [line for note in notes for line in (note, "")]
+    lines += [
+        "| contestant | package | a net's step [µs] | ratio to the plain loop | floor [µs] |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for row in table.itertuples():
+        cells = [row.contestant, row.package, row.status, "–", "–"]
+        if row.status == "measured":
+            cells[2] = f"{row.us:.0f} ({row.us_q25:.0f} to {row.us_q75:.0f})"
+            cells[3] = f"{row.ratio:.2f} ({row.ratio_q25:.2f} to {row.ratio_q75:.2f})"
+            cells[4] = "–" if math.isnan(row.floor_us) else f"{row.floor_us:.0f}"
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(table, times: dict[str, list[float]], title: str, path: Path) -> None:
+    """Every contestant's median step on a logarithmic axis, with the quartiles and the floor."""
+    import matplotlib
+    import pandas as pd
+    import seaborn as sns
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    packages = table.set_index("contestant")["package"]
+    rounds = pd.DataFrame(
+        [(label, packages[label], us) for label in times for us in times[label]],
+        columns=["contestant", "package", "us"],
+    )
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.32 * len(times)), layout="constrained")
+    sns.pointplot(
+        rounds,
+        **{"y": "contestant", "x": "us", "hue": "package", "order": list(times), "ax": axes},
+        **{"estimator": "median", "errorbar": ("pi", 50), "capsize": 0.3, "linestyle": "none"},
+        **{"palette": "colorblind", "markersize": 5, "err_kws": {"linewidth": 1.5}},
+    )
+    axes.axvline(rounds["us"][rounds["contestant"] == PLAIN].median(), color="0.6", ls="--", lw=1)
+    floors = table.dropna(subset="floor_us")
+    if len(floors):
+        places = [list(times).index(label) for label in floors["contestant"]]
+        axes.plot(floors["floor_us"], places, "k|", ms=12, label="measured floor")
+    axes.set(xscale="log", xlabel="time of one net's training step [µs]", ylabel="", title=title)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(title="median; bars: quartiles", loc="upper left", bbox_to_anchor=(1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def terminal(table, title: str):
+    """The table for ``rich``: medians only."""
+    from rich.table import Table
+
+    shown = Table(title=title)
+    for header in ("", "median [µs]", "ratio to the plain loop"):
+        shown.add_column(header, justify="right" if header else "left")
+    for row in table.itertuples():
+        known = row.status == "measured"
+        numbers = (f"{row.us:.0f}", f"{row.ratio:.2f}") if known else (row.status, "–")
+        shown.add_row(row.contestant, *numbers)
+    return shown
+
+
+def notes(where: dict, title: str, rounds: int) -> list[str]:
+    """What the page says above its table; ``where`` is the provenance."""
+    commit = "no commit" if where["git_sha"] is None else f"commit {where['git_sha'][:12]}"
+    changed = " with uncommitted changes" if where["git_dirty"] else ""
+    machine = where["machine"]["cpu"] if where["device"] == "cpu" else where["device"]
+    return [
+        f"Generated by `nox -s peers`; do not edit. {title}; PyTorch {where['torch_version']}, "
+        f"{machine}; {commit}{changed}.",
+        f"Median and quartiles over {rounds} rounds of {STEPS} steps, in which the contestants "
+        "take turns; the ratio is taken within each round. With several seeds, the time is that of "
+        "one seed's step. The experts of both mixtures are 784-256-784, since they keep the size, "
+        "and each sample takes two of them.",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    from rich.console import Console
+
+    from paper import paths
+    from paper.provenance import provenance
+    from sal.learner import DEVICES
+    from sal.run import set_up_device
+
+    parser = argparse.ArgumentParser(prog="peers", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{QUICK_ROUNDS} rounds instead of {ROUNDS}; kept apart in paper/quick",
+    )
+    options = parser.parse_args(arguments)
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    place = paths.quick() if options.quick else paths.committed()
+    set_up_device(options.device)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    where, title = provenance(options.device), f"{D}-{H}-{C}, batch {B}, one thread"
+    with warnings.catch_warnings(action="ignore"):  # of other people's code
+        made, packages, missing = contestants(options.device)
+        times = measure(made, options.device, rounds)
+    table = frame(made, packages, missing, times)
+    page = place.table("peers", "md")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(markdown(table, notes(where, title, rounds)), encoding="utf-8")
+    table.to_csv(page.with_suffix(".csv"), index=False, float_format="%.4f", lineterminator="\n")
+    plot(table, times, title, place.figure("peers", "png"))
+    Console().print(terminal(table, title))
+    print(f"written: {place.table('peers', '{md,csv}')}, {place.figure('peers', 'png')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
