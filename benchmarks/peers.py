@@ -26,6 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cases import LR, STEPS, B, C, Case, D, H, batch, cases, synchronise
+from benchmarks.floor import floor
+from sal.data.pixels import Pixels
+from sal.netlearner import NetLearner
 
 ROUNDS, WARM_UP = 25, 100
 QUICK_ROUNDS = 5
@@ -40,13 +43,13 @@ class Contestant:
     """Something that can take a training step."""
 
     step: Callable[[], None]
-    """One step of each of ``seeds`` nets, on a batch of B samples for each."""
+    """``steps`` steps of each of ``seeds`` nets, on a batch of B samples for each."""
     trained: Sequence[Tensor]
     """What the step changes."""
+    steps: int = 1
     seeds: int = 1
     floor_us: float | None = None
-    """Least time that the arithmetic and the memory traffic of a step take here, as measured, for
-    all of the ``seeds`` nets; None where none is stated."""
+    """``benchmarks.floor`` of one net's step; None where none is stated."""
 
 
 def mlp(device: str) -> nn.Sequential:
@@ -139,11 +142,21 @@ def st_moe(device: str, experts: int) -> Contestant:
 
 
 def ours(device: str, case: Case, seeds: int = 1) -> Contestant:
-    """A registered method, by its contract."""
+    """A registered method, by ``epoch`` as the trainer calls it: batches gathered from bytes."""
     learner = case.build(replicas=seeds).to(device)
-    x_RBD, y_RB = batch(replicas=seeds, device=device)
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(0, 256, (STEPS * B, D), generator=generator).to(torch.uint8)
+    x_ND = Pixels(values, 2 / 255, -1.0).to(device)
+    y_N = torch.randint(0, C, (STEPS * B,), generator=generator).to(device)
+    order_SM = torch.stack([torch.randperm(STEPS * B, generator=generator) for _ in range(seeds)])
+    order_SM = order_SM.to(device)
+    known = device == "cpu" and isinstance(learner, NetLearner)
     return Contestant(
-        step=lambda: learner.step(x_RBD, y_RB, LR), trained=list(learner.parameters()), seeds=seeds
+        step=lambda: learner.epoch(x_ND, y_N, order_SM, B, LR),
+        trained=list(learner.parameters()),
+        steps=STEPS,
+        seeds=seeds,
+        floor_us=floor(learner, x_ND, order_SM, B).us if known else None,
     )
 
 
@@ -170,7 +183,7 @@ def warm_up(label: str, contestant: Contestant) -> None:
         RuntimeError: They do not: nothing has changed, or something is not a number any more.
     """
     before = [tensor.detach().clone() for tensor in contestant.trained]
-    for _ in range(WARM_UP):
+    for _ in range(math.ceil(WARM_UP / contestant.steps)):
         contestant.step()
     pairs = list(zip(before, contestant.trained, strict=True))
     if all(torch.equal(old, new) for old, new in pairs):
@@ -201,7 +214,7 @@ def measure(made: dict[str, Contestant], device: str, rounds: int) -> dict[str, 
         for label, contestant in made.items():
             synchronise(device)
             start = time.perf_counter()
-            for _ in range(STEPS):
+            for _ in range(STEPS // contestant.steps):
                 contestant.step()
             synchronise(device)
             seconds = time.perf_counter() - start
@@ -232,7 +245,7 @@ def frame(
             row |= dict(zip((name, f"{name}_q25", f"{name}_q75"), numbers, strict=True))
         floor_us = made[label].floor_us
         row["seeds"] = made[label].seeds
-        row["floor_us"] = math.nan if floor_us is None else floor_us / made[label].seeds
+        row["floor_us"] = math.nan if floor_us is None else floor_us
         rows.append(row)
     columns = ["contestant", "package", "status", "seeds"]
     columns += [f"{name}{part}" for name in ("us", "ratio") for part in ("", "_q25", "_q75")]
@@ -252,7 +265,8 @@ def markdown(table, notes: Sequence[str]) -> str:
         if row.status == "measured":
             cells[2] = f"{row.us:.0f} ({row.us_q25:.0f} to {row.us_q75:.0f})"
             cells[3] = f"{row.ratio:.2f} ({row.ratio_q25:.2f} to {row.ratio_q75:.2f})"
-            cells[4] = "–" if math.isnan(row.floor_us) else f"{row.floor_us:.0f}"
+            if not math.isnan(row.floor_us):
+                cells[4] = f"{row.floor_us:.0f} (we: {row.us / row.floor_us:.1f} x)"
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -319,8 +333,10 @@ def notes(where: dict, title: str, rounds: int) -> list[str]:
         f"{machine}; {commit}{changed}.",
         f"Median and quartiles over {rounds} rounds of {STEPS} steps, in which the contestants "
         "take turns; the ratio is taken within each round. With several seeds, the time is that of "
-        "one seed's step. The experts of both mixtures are 784-256-784, since they keep the size, "
-        "and each sample takes two of them.",
+        "one seed's step. Ours gather each batch anew from bytes, the others reuse one. The "
+        "experts of both mixtures are 784-256-784, since they keep the size, and each sample takes "
+        "two. The floor is what a step's operations and bytes take at rates measured in this run "
+        "([benchmarks/floor.py](../../benchmarks/floor.py)).",
     ]
 
 

@@ -191,7 +191,8 @@ def test_every_body_runs(suite, monkeypatch):
         return
     instance.setup(*first)
     value = getattr(instance, bodies(suite)[0])(*first)
-    assert value is None or value > 0
+    # Within a process that has done much, memory may be had without asking for more.
+    assert value is None or value > 0 or (value == 0 and suite.__name__.startswith("MemoryShare"))
 
 
 def test_asv_finds_the_suites_and_nothing_else():
@@ -248,9 +249,9 @@ def test_ratios_are_taken_within_a_round_and_the_floor_is_the_last_column(quickl
     table = peers.frame(made, packages, ["absent"], times)
     assert list(table["ratio"][:2]) == [1.0, 2.0]
     assert table.columns[-1] == "floor_us"
-    assert table["floor_us"][1] == 1.5, "of one of the two seeds"
+    assert table["floor_us"][1] == 3.0
     text = peers.markdown(table, [])
-    assert "| twice | here | 20 (11 to 110) | 2.00 (2.00 to 2.00) | 2 |" in text
+    assert "| twice | here | 20 (11 to 110) | 2.00 (2.00 to 2.00) | 3 (we: 6.7 x) |" in text
     assert "| absent | elsewhere | not installed | – | – |" in text
 
 
