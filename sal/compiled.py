@@ -62,12 +62,16 @@ def train(
         threads: Replicas are spread over so many; their bits do not depend on it.
 
     Raises:
-        ValueError: A tensor is not contiguous, or of another type.
+        ValueError: A tensor is of another type, or one of the net's is not contiguous.
         IndexError: A position or a label is out of range.
     """
     weight = layers[0].weight_RKDH
     if weight.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"the compiled engine takes float32 or float64, got {weight.dtype}")
+    if not isinstance(x_ND, Pixels) and x_ND.dtype != weight.dtype:
+        raise ValueError(f"inputs must be of the net's type, {weight.dtype}; got {x_ND.dtype}")
+    if order_RM.shape[1] == 0:
+        return
     like = np.empty(0, str(weight.dtype).removeprefix("torch."))
     pixels = x_ND if isinstance(x_ND, Pixels) else Pixels(x_ND, 1.0, 0.0)
     x = pixels.values_ND.contiguous().numpy()

@@ -131,6 +131,9 @@ def test_what_the_compiled_engine_cannot_take_is_refused(net):
         learner.epoch(x, y, torch.where(order == 5, N, order), B, 0.05)
     with pytest.raises(IndexError, match=r"labels must be in \[0, 5\), got 0 to 5"):
         learner.epoch(x, y + (y == 4).long(), order, B, 0.05)
+    with pytest.raises(ValueError, match=r"inputs must be of the net's type, torch.float32; got"):
+        learner.epoch(x[torch.arange(N)].double(), y, order, B, 0.05)
+    learner.epoch(x, y, order[:, :0], B, 0.05)  # no step at all
     assert digests(learner) == before
     with pytest.raises(ValueError, match="contiguous tensors of one type"):
         learner.weight0.data = learner.weight0.data.mT.contiguous().mT
