@@ -230,7 +230,6 @@ def _forward(row, place, out, o, rows, batch, step, area, order, start, waiting,
         x_old, delta_old = place[SORTED_X] + old * D, place[SORTED_DELTA] + old * H
         x_k, w_k = x_sorted + first * D * size, row[WEIGHT] + k * D * H * size
         _visit(w_k, D, H, x_old, delta_old, waiting[k, 2], x_k, o_k, count, like)
-        waiting[k, 2] = 0
     if K > 1:
         _copy_rows(f, o, rows, H, order, True, like)
     a, x_s = _flat(f, rows * H, like), _flat(x, rows * H, like)
@@ -298,7 +297,7 @@ def _reserve(plan, batch, size):
     for n in range(layers):
         row = plan[n]
         D, H, K = row[INPUTS], row[OUTPUTS], row[AREAS]
-        widest = max(widest, D if n > 0 else 1, H, K, row[FEATURES])
+        widest = max(widest, H, K, row[FEATURES])
         places[n, X] = end
         end += (batch * D + line - 1) // line * line
         places[n, R] = end

@@ -3,11 +3,12 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 from baselines import BP, BPConfig
-from sal import SAL, SALConfig, Streams, compiled
+from sal import SAL, SALConfig, Streams, compiled, kernels
 from sal.config import ACTIVATIONS, RESIDUALS
 from sal.data import load
 from sal.data.partition import partition
@@ -18,7 +19,7 @@ D, C, B, N = 20, 5, 16, 16 * 6 + 7
 SEEDS = (0, 1, 2)
 NETS = {
     "bp": (BP, BPConfig(hidden=(33, 33, 20))),
-    "sal": (SAL, SALConfig(hidden=(33, 33, 20), areas=(6, 1, 3), init_scale=0.3)),
+    "sal": (SAL, SALConfig(hidden=(33, 33, 20), areas=(30, 1, 3), init_scale=0.3)),
 }
 nets = pytest.mark.parametrize("net", NETS)
 
@@ -98,6 +99,48 @@ def test_pixels_are_scaled_to_the_bits_that_indexing_gives(net):
     from_bytes.epoch(x, y, order, B, 0.05)
     from_floats.epoch(x[torch.arange(N)], y, order, B, 0.05)
     assert digests(from_bytes) == digests(from_floats)
+
+
+@pytest.mark.parametrize("engine", SAL.engines[:3])
+def test_areas_are_chosen_as_argmax_does_with_ties_and_what_is_not_a_number(engine):
+    for prototypes, chosen in (({}, 0), ({2: float("nan"), 4: float("nan")}, 2)):
+        learner = build("sal", (0,), engine, areas=(6,))
+        learner.prototypes0.fill_(1.0)  # all areas score alike
+        for k, value in prototypes.items():
+            learner.prototypes0[0, k] = value
+        before = learner.weight0.clone()
+        x, y, _ = data()
+        learner.step(x[torch.arange(B)][None], y[None, :B], 0.05)
+        changed = (learner.weight0 != before).flatten(2).any(2)[0]
+        assert changed.nonzero().flatten().tolist() == [chosen]
+
+
+@nets
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_spreads_as_far_as_in_pytorch(net, activation, value):
+    x, y, _ = data()
+    x = x[torch.arange(B)][None].double()
+    x[0, 3, 5] = value
+    after = []
+    for engine in NETS[net][0].engines[:2]:
+        learner = build(net, (0,), engine, activation=activation).double()
+        learner.step(x, y[None, :B], 0.05)
+        after.append({name: t.isfinite() for name, t in learner.tensors().items()})
+    assert not all(finite.all() for finite in after[0].values())
+    for name, finite in after[0].items():
+        assert torch.equal(finite, after[1][name]), name
+
+
+def test_the_tanh_of_float32_is_right_to_five_units_in_the_last_place():
+    x = np.concatenate([np.linspace(-12, 12, 100_001), np.logspace(-30, 1, 10_001)])
+    x = np.concatenate([x, -x, [0.0, np.inf, -np.inf]]).astype(np.float32)
+    ours, exact = x.copy(), np.tanh(x.astype(np.float64))
+    kernels._tanh_float32(ours)
+    assert np.all(np.abs(ours - exact) <= 5 * np.spacing(np.abs(exact).astype(np.float32)))
+    nan = np.array([np.nan], np.float32)
+    kernels._tanh_float32(nan)
+    assert np.isnan(nan[0])
 
 
 @pytest.mark.slow
