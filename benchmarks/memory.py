@@ -48,7 +48,7 @@ class _MemoryShare(Suite):
         x_ND, y_N = torch.ones(samples, D), torch.ones(samples, dtype=torch.int64)
         learner = self.build(hidden=(width,))
         learner.epoch(x_ND, y_N, torch.arange(samples)[None], B, LR)
-        tensors = [*learner.tensors().values(), x_ND, y_N, y_N]
+        tensors = [*learner.tensors().values(), x_ND, y_N, y_N]  # twice: the order is as large
         return sum(t.numel() * t.element_size() for t in tensors) + 4 * B * max(D, width)
 
     def track_peak_of_an_epoch(self, width):

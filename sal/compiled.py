@@ -18,6 +18,7 @@ C classes, K areas, F routing features.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,26 +63,26 @@ def train(
         threads: Replicas are spread over so many; their bits do not depend on it.
 
     Raises:
-        ValueError: A tensor is of another type, or one of the net's is not contiguous.
+        ValueError: Tensors do not fit together in shape, type or device, or one of the net's is
+            not contiguous.
         IndexError: A position or a label is out of range.
     """
     weight = layers[0].weight_RKDH
-    if weight.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"the compiled engine takes float32 or float64, got {weight.dtype}")
+    pixels = x_ND if isinstance(x_ND, Pixels) else Pixels(x_ND, 1.0, 0.0)
+    _check(layers, rule, pixels, y_N, order_RM, batch_size)
     if not isinstance(x_ND, Pixels) and x_ND.dtype != weight.dtype:
         raise ValueError(f"inputs must be of the net's type, {weight.dtype}; got {x_ND.dtype}")
     if order_RM.shape[1] == 0:
         return
     like = np.empty(0, str(weight.dtype).removeprefix("torch."))
-    pixels = x_ND if isinstance(x_ND, Pixels) else Pixels(x_ND, 1.0, 0.0)
     x = pixels.values_ND.contiguous().numpy()
     y, order = y_N.contiguous().numpy(), order_RM.contiguous().numpy()
-    classes = layers[-1].weight_RKDH.shape[-1]
-    if order.size and not (0 <= order.min() and order.max() < len(x)):
+    if not 0 <= order.min() <= order.max() < len(x):
         raise IndexError(f"positions must be in [0, {len(x)}), got {order.min()} to {order.max()}")
-    if y.size and not (0 <= y.min() and y.max() < classes):
-        raise IndexError(f"labels must be in [0, {classes}), got {y.min()} to {y.max()}")
-    plan = np.array([_row(layer, weight.dtype, batch_size) for layer in layers])
+    taken, classes = y[order], layers[-1].weight_RKDH.shape[3]
+    if not 0 <= taken.min() <= taken.max() < classes:
+        raise IndexError(f"labels must be in [0, {classes}), got {taken.min()} to {taken.max()}")
+    plan = np.array([_row(layer, batch_size) for layer in layers])
     strides = np.array([_strides(layer) for layer in layers])
     numbers = np.array(
         [rule.credit == "chained", rule.derivative, NORMS.index(rule.area_norm), batch_size],
@@ -102,6 +103,49 @@ def train(
         list(pool.map(run, range(len(order))))
 
 
+def _check(
+    layers: Sequence[Layer],
+    rule: Rule,
+    x_ND: Pixels,
+    y_N: Tensor,
+    order_RM: Tensor,
+    batch_size: int,
+) -> None:
+    """Raises ValueError unless all fit together: compiled code would not notice."""
+    weight, last = layers[0].weight_RKDH, layers[-1]
+    R, _, D, _ = weight.shape
+    if weight.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"the compiled engine takes float32 or float64, got {weight.dtype}")
+    tensors = [array for layer in layers for array in _arrays(layer) if array is not None]
+    for tensor in tensors:
+        if not (tensor.is_contiguous() and tensor.dtype == weight.dtype and len(tensor) == R):
+            raise ValueError(
+                f"the compiled engine takes contiguous tensors of one type, {weight.dtype}, and "
+                f"{R} replicas; got {tensor.dtype}, {tuple(tensor.shape)}, {tensor.stride()}"
+            )
+    devices = {str(tensor.device) for tensor in (*tensors, x_ND.values_ND, y_N, order_RM)}
+    if devices != {"cpu"}:
+        raise ValueError(f"the compiled engine runs on the CPU, got tensors on {sorted(devices)}")
+    N = len(x_ND)
+    if (x_ND.shape, tuple(y_N.shape), order_RM.dim(), len(order_RM)) != ((N, D), (N,), 2, R):
+        raise ValueError(
+            f"wanted x [N, D], y [N] and order [R, M] with D={D} and R={R}; got x {x_ND.shape}, "
+            f"y {tuple(y_N.shape)} and order {tuple(order_RM.shape)}"
+        )
+    if y_N.is_floating_point() or order_RM.is_floating_point() or batch_size < 1:
+        raise ValueError(
+            f"wanted integer labels and positions and a batch size >= 1; got {y_N.dtype}, "
+            f"{order_RM.dtype} and {batch_size}"
+        )
+    if rule.credit == "chained" and any(layer.weight_RKDH.shape[1] > 1 for layer in layers):
+        raise ValueError("chained errors go through one matrix a layer, got several areas")
+    if last.activation != "linear" or last.residual != "none":
+        raise ValueError(
+            "the output layer must be linear and without a residual connection; got "
+            f"{last.activation}, {last.residual}"
+        )
+
+
 def _arrays(layer: Layer) -> tuple[Tensor | None, ...]:
     return (
         *(layer.weight_RKDH, layer.bias_RKH, layer.feedback_RCH),
@@ -109,14 +153,8 @@ def _arrays(layer: Layer) -> tuple[Tensor | None, ...]:
     )
 
 
-def _row(layer: Layer, dtype: torch.dtype, batch: int) -> list[int]:
+def _row(layer: Layer, batch: int) -> list[int]:
     """The layer's row of the plan, for replica 0."""
-    for array in _arrays(layer):
-        if array is not None and not (array.is_contiguous() and array.dtype == dtype):
-            raise ValueError(
-                f"the compiled engine takes contiguous tensors of one type, {dtype}; got one of "
-                f"{array.dtype}, shape {tuple(array.shape)}, strides {array.stride()}"
-            )
     _, K, D, H = layer.weight_RKDH.shape
     slots = min(int(WAITING * K * D * H / (batch * (D + H))), MOST_SLOTS)
     return [
@@ -135,6 +173,10 @@ def _strides(layer: Layer) -> list[int]:
     return [0] * kernels.WEIGHT + list(addresses)
 
 
+SOURCES = (areas, config, kernels, simd)
+"""The modules that go into the compiled code."""
+
+
 def _cached(sources: str):
     """``kernels.steps``, compiled and kept on disk between processes.
 
@@ -142,16 +184,17 @@ def _cached(sources: str):
     a function closes over, it notices, too.
     """
 
-    @njit(cache=True, nogil=True)
     def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
         if len(sources) > 0:
             kernels.steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like)
 
-    return steps
+    try:
+        return njit(cache=True, nogil=True)(steps)
+    except RuntimeError as error:  # no folder to write to
+        warnings.warn(f"every process compiles anew, set NUMBA_CACHE_DIR: {error}", stacklevel=2)
+        return njit(nogil=True)(steps)
 
 
 _steps = _cached(
-    hashlib.sha256(
-        b"".join(Path(m.__file__).read_bytes() for m in (areas, config, kernels, simd))
-    ).hexdigest()
+    hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in SOURCES)).hexdigest()
 )

@@ -134,9 +134,9 @@ def _copy_rows(target, source, rows, columns, order, scatter, like):
 
 
 @njit
-def _choose(x, rows, D, K, F, row, r, scores, area, like):
+def _choose(x, rows, row, r, scores, area, like):
     """Routing features and each sample's area (eq. 1 to 3)."""
-    size = like.itemsize
+    D, K, F, size = row[INPUTS], row[AREAS], row[FEATURES], like.itemsize
     c = _flat(row[ROUTER_BIAS], F, like)
     for s in range(rows):
         _flat(r + s * F * size, F, like)[:] = c
@@ -199,7 +199,7 @@ def _forward(row, place, out, o, rows, batch, step, area, order, start, waiting,
     D, H, K, size = row[INPUTS], row[OUTPUTS], row[AREAS], like.itemsize
     x, f = place[X], place[F_OF_A]
     if K > 1:
-        _choose(x, rows, D, K, row[FEATURES], row, place[R], scores, area, like)
+        _choose(x, rows, row, place[R], scores, area, like)
         _group(area, rows, K, order, start)
     else:
         start[0], start[1] = 0, rows
@@ -232,7 +232,7 @@ def _forward(row, place, out, o, rows, batch, step, area, order, start, waiting,
         _visit(w_k, D, H, x_old, delta_old, waiting[k, 2], x_k, o_k, count, like)
     if K > 1:
         _copy_rows(f, o, rows, H, order, True, like)
-    a, x_s = _flat(f, rows * H, like), _flat(x, rows * H, like)
+    a, x_s = _flat(f, rows * H, like), _flat(x, rows * H, like)  # x_s is read where D = H only
     if row[RESIDUAL] == INSIDE:
         for i in range(rows * H):
             a[i] += x_s[i]

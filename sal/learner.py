@@ -96,7 +96,8 @@ class Learner(nn.Module, ABC):
         The only hook that a method may replace, by something faster with the same bits.
 
         Args:
-            x_ND: All inputs: a tensor, or pixels that indexing turns into one.
+            x_ND: All inputs: a tensor in the parameters' type, or pixels, which indexing turns into
+                a float32 one.
             y_N: All labels.
             order_RM: For each replica, indices into them.
             batch_size: B, >= 1.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sal import areas
+from sal.config import one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,9 @@ class Rule:
     """Divisor of an area's update, one of ``areas.NORMS``."""
     router_rate: float = 1.0
     """Router's step size as a multiple of the net's."""
+
+    def __post_init__(self) -> None:
+        one_of("credit", self.credit, ("direct", "chained"))
 
 
 class Trace(NamedTuple):

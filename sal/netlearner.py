@@ -22,8 +22,10 @@ from sal.streams import Streams
 
 try:
     from sal import compiled
-except ImportError:  # no Numba for this Python: the engines in PyTorch remain
-    compiled = None
+except ModuleNotFoundError as error:
+    if error.name not in ("numba", "llvmlite"):
+        raise
+    compiled = None  # the engines in PyTorch remain
 
 
 class NetLearner(Learner):

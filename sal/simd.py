@@ -1,4 +1,4 @@
-"""Two register tiles, the only arithmetic of the compiled engine, written in LLVM's vector code.
+"""Matrix products of the compiled engine: register tiles, written in LLVM's vector code.
 
 Numba vectorises plain loops but keeps no tile of sums in registers, which costs it a factor of two
 to three here; LLVM's vector types do, on every processor that LLVM knows, without a C compiler.
@@ -124,7 +124,7 @@ def _product_tile(rows: int, vectors: int | None):
 
         return void(*[types.int64] * 9, like), code
 
-    @njit(inline="never")
+    @njit
     def tile(c, ldc, a, a_row, a_t, b, ldb, n, width, like):
         emit(c, ldc, a, a_row, a_t, b, ldb, n, width, like)
 
@@ -165,7 +165,7 @@ def _dots_tile(rows: int, columns: int):
 
         return void(*[types.int64] * 7, like), code
 
-    @njit(inline="never")
+    @njit
     def tile(c, ldc, a, lda, b, ldb, n, like):
         emit(c, ldc, a, lda, b, ldb, n, like)
 

@@ -28,7 +28,7 @@ from sal.streams import Streams
 EVAL_BATCH = (256, 2000)
 """Samples evaluated at a time, at least and at most."""
 EVAL_NUMBERS = 2**19
-"""Inputs evaluated at a time, within these limits: 2 MB of them."""
+"""Inputs of a replica evaluated at a time, within these limits: 2 MB of them."""
 CHECKPOINT_AFTER = 600.0
 """Seconds that a run must be expected to last to be checkpointed."""
 
@@ -102,7 +102,7 @@ def evaluate(
         for name, areas in learner.areas_of().items()
     }
     least, most = EVAL_BATCH
-    batch = min(max(EVAL_NUMBERS // (R * x_ND.shape[1]), least), most)
+    batch = min(max(EVAL_NUMBERS // x_ND.shape[1], least), most)
     for index_RB in index_RM.split(batch, dim=1):
         x_RBD, y_RB = x_ND[index_RB], y_N[index_RB]
         z_RBC = learner.logits(x_RBD)

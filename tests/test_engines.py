@@ -1,18 +1,23 @@
 """The engines give the same, and the compiled one the same bits however it goes about it."""
 
+import ast
 import dataclasses
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from baselines import BP, BPConfig
-from sal import SAL, SALConfig, Streams, compiled, kernels
+from sal import SAL, SALConfig, Streams, compiled, kernels, simd
 from sal.config import ACTIVATIONS, RESIDUALS
 from sal.data import load
 from sal.data.partition import partition
 from sal.data.pixels import Pixels
+from sal.net import Layer, Rule
 from sal.train import epoch_order
 
 D, C, B, N = 20, 5, 16, 16 * 6 + 7
@@ -165,24 +170,113 @@ def test_fifty_steps_on_digits_with_the_triton_kernels_equal_the_compiled_ones()
         )
 
 
+def bad_calls():
+    """Arguments of an epoch that do not fit, and what is said of them."""
+    x, y, order = data()
+    floats = x[torch.arange(N)]
+    shapes = r"wanted x \[N, D\], y \[N\] and order \[R, M\] with D=20 and R=3"
+    return {
+        "position": ((x, y, torch.where(order == 5, N, order), B), r"in \[0, 103\), got 0 to 103"),
+        "label": ((x, y + (y == 4), order, B), r"labels must be in \[0, 5\), got 0 to 5"),
+        "fewer labels": ((x, y[:-1], order, B), shapes),
+        "labels as a column": ((x, y[:, None], order, B), shapes),
+        "fewer inputs": ((floats[:, 1:], y, order, B), shapes),
+        "more inputs": ((torch.cat([floats, floats], 1), y, order, B), shapes),
+        "fewer replicas": ((x, y, order[:1], B), shapes),
+        "more replicas": ((x, y, torch.cat([order, order]), B), shapes),
+        "type of inputs": ((floats.double(), y, order, B), "inputs must be of the net's type"),
+        "type of labels": ((x, y.double(), order, B), "integer labels and positions"),
+        "batch size": ((x, y, order, 0), "a batch size >= 1"),
+        "device": ((x, y.to("meta"), order, B), "runs on the CPU, got tensors on"),
+    }
+
+
 @nets
-def test_what_the_compiled_engine_cannot_take_is_refused(net):
+@pytest.mark.parametrize("case", bad_calls())
+def test_what_does_not_fit_is_refused_and_changes_nothing(net, case):
+    learner = build(net)
+    before = digests(learner)
+    arguments, message = bad_calls()[case]
+    with pytest.raises((ValueError, IndexError), match=message):
+        learner.epoch(*arguments, 0.05)
+    assert digests(learner) == before
+
+
+@nets
+def test_nets_that_the_compiled_engine_cannot_take_are_refused(net):
+    x, y, order = data()
+    with pytest.raises(ValueError, match="float32 or float64"):
+        build(net).half().epoch(x, y, order, B, 0.05)
+    learner = build(net)
+    learner.weight0.data = learner.weight0.data.mT.contiguous().mT
+    with pytest.raises(ValueError, match="contiguous tensors of one type"):
+        learner.epoch(x, y, order, B, 0.05)
+    with pytest.raises(ValueError, match="runs on the CPU"):
+        build(net, engine="compiled").to("meta").epoch(x, y, order, B, 0.05)
+
+
+def test_errors_are_not_chained_through_several_areas():
+    layers = build("sal").layers(build("sal").tensors())
+    with pytest.raises(ValueError, match="one matrix a layer, got several areas"):
+        compiled.train(layers, Rule(credit="chained"), *data(), B, 0.05)
+    with pytest.raises(ValueError, match="credit must be one of"):
+        Rule(credit="telepathy")
+
+
+@nets
+def test_an_epoch_of_no_samples_does_nothing(net):
     x, y, order = data()
     learner = build(net)
     before = digests(learner)
-    with pytest.raises(IndexError, match=r"positions must be in \[0, 103\), got 0 to 103"):
-        learner.epoch(x, y, torch.where(order == 5, N, order), B, 0.05)
-    with pytest.raises(IndexError, match=r"labels must be in \[0, 5\), got 0 to 5"):
-        learner.epoch(x, y + (y == 4).long(), order, B, 0.05)
-    with pytest.raises(ValueError, match=r"inputs must be of the net's type, torch.float32; got"):
-        learner.epoch(x[torch.arange(N)].double(), y, order, B, 0.05)
-    learner.epoch(x, y, order[:, :0], B, 0.05)  # no step at all
+    learner.epoch(x, y, order[:, :0], B, 0.05)
     assert digests(learner) == before
-    with pytest.raises(ValueError, match="contiguous tensors of one type"):
-        learner.weight0.data = learner.weight0.data.mT.contiguous().mT
-        learner.epoch(x, y, order, B, 0.05)
-    with pytest.raises(ValueError, match="float32 or float64"):
-        build(net).half().epoch(x, y, order, B, 0.05)
+
+
+def test_replicas_go_to_as_many_threads_as_asked_for(monkeypatch):
+    asked = []
+
+    class Pool(compiled.ThreadPoolExecutor):
+        def __init__(self, workers):
+            asked.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr(compiled, "ThreadPoolExecutor", Pool)
+    learner = build("bp")
+    for learner.threads in (1, 2, 7):
+        learner.epoch(*data(), B, 0.05)
+    assert asked == [2, 3], "one thread needs no pool, and three replicas no seven"
+
+
+@pytest.mark.parametrize("shape", [(1, 784, 256), (16, 784, 256), (4, 256, 256), (30, 9216, 16)])
+def test_waiting_updates_take_a_tenth_of_the_weights_at_most(shape):
+    K, D, H = shape
+    layer = Layer(
+        weight_RKDH=torch.empty(1, *shape), bias_RKH=None, activation="relu", residual="none"
+    )
+    slots = compiled._row(layer, B)[kernels.SLOTS]
+    assert slots * B * (D + H) <= 0.1 * K * D * H
+    assert (slots > 1) == (2 * B * (D + H) <= 0.1 * K * D * H)
+
+
+def test_compiled_code_is_known_by_every_module_of_ours_that_goes_into_it():
+    used = set()
+    for module in (kernels, simd):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sal":
+                used.add(node.module)
+    assert used == {"sal.areas", "sal.config", "sal.simd"}
+    assert used | {"sal.kernels"} == {module.__name__ for module in compiled.SOURCES}
+
+
+def test_without_a_folder_to_write_to_it_is_compiled_without_a_cache(monkeypatch):
+    def njit(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function")
+        return lambda function: function
+
+    monkeypatch.setattr(compiled, "njit", njit)
+    with pytest.warns(UserWarning, match="set NUMBA_CACHE_DIR: cannot cache function"):
+        assert callable(compiled._cached("sources"))
 
 
 def test_an_engine_that_there_is_not_is_refused():
@@ -190,9 +284,19 @@ def test_an_engine_that_there_is_not_is_refused():
         build("sal", engine="cuda")
 
 
-def test_without_numba_the_engines_in_pytorch_remain(monkeypatch):
-    monkeypatch.setattr("sal.netlearner.compiled", None)
-    assert build("bp").engine == "torch"
-    assert build("sal").engine == "grouped"
-    with pytest.raises(ValueError, match="needs Numba"):
-        build("sal", engine="compiled")
+def test_without_numba_the_engines_in_pytorch_remain():
+    code = """
+import sys
+sys.modules["numba"] = None
+from baselines import BP, BPConfig
+from sal import SAL, SALConfig, Streams
+print(*(method(config, 4, 2, [Streams(0)]).engine for method, config in (
+    (BP, BPConfig()), (SAL, SALConfig()))))
+try:
+    SAL(SALConfig(), 4, 2, [Streams(0)], engine="compiled")
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "torch grouped"
+    assert "needs Numba" in done.stdout

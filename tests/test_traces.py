@@ -1,6 +1,7 @@
 """Numerics do not change without a new version: 50 steps of every method, as recorded.
 
-A recorded trace proves nothing about correctness; it makes a change of numerics visible. After an
+A recorded trace proves nothing about correctness; it makes a change of numerics visible, in float64
+and beyond rounding (the order of sums in float32 is pinned by ``test_simd.py``). After an
 intended change raise the method's ``version`` and record again: ``python tests/test_traces.py``.
 """
 
