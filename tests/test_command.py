@@ -22,7 +22,7 @@ from sal.run import Run, execute
 from sal.train import Protocol
 
 SHORT = Protocol(epochs=2)
-LONG = Protocol(epochs=150)  # seconds: long enough to be killed in the middle
+LONG = Protocol(epochs=800)  # some ten seconds: long enough to be killed in the middle
 
 
 def run(seed=0, protocol=SHORT, **choices):
