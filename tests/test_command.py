@@ -126,8 +126,10 @@ def test_a_diverged_run_is_a_row_that_says_so(place, console):
 # Interruptions, of real processes
 
 DRIVER = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 sys.path.insert(0, {tests!r})
 import test_command as t
 from paper import paths, table2
