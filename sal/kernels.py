@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from sal.areas import NORMS
 from sal.config import ACTIVATIONS, RESIDUALS
-from sal.simd import add_product, dots
+from sal.simd import BYTES, add_product, dots
 
 BLOCK = 32768
 """Bytes of weights worked on at a time: they stay in the first-level cache."""
@@ -288,41 +288,46 @@ def _descend_router(row, place, q, rows, rate, y_N, index, like):
 
 
 @njit
+def _whole_vectors(length, size):
+    """The least number of elements >= ``length`` that fills vectors."""
+    return (length * size + BYTES - 1) // BYTES * BYTES // size
+
+
+@njit
 def _reserve(plan, batch, size):
     """Places of every layer's arrays in the scratch memory, of shared ones, and its length."""
     layers = len(plan)
     places, shared = np.zeros((layers + 1, 5), np.int64), np.zeros(4, np.int64)
-    line = 64 // size
     end, widest = 0, 1
     for n in range(layers):
         row = plan[n]
         D, H, K = row[INPUTS], row[OUTPUTS], row[AREAS]
         widest = max(widest, H, K, row[FEATURES])
         places[n, X] = end
-        end += (batch * D + line - 1) // line * line
+        end += _whole_vectors(batch * D, size)
         places[n, R] = end
-        end += (batch * row[FEATURES] + line - 1) // line * line
+        end += _whole_vectors(batch * row[FEATURES], size)
         if K > 1 or row[SLOTS] > 0:
             places[n, SORTED_X] = end
-            end += (max(row[SLOTS], 1) * batch * D + line - 1) // line * line
+            end += _whole_vectors(max(row[SLOTS], 1) * batch * D, size)
         else:
             places[n, SORTED_X] = places[n, X]
         if row[SLOTS] > 0:
             places[n, SORTED_DELTA] = end
-            end += (row[SLOTS] * batch * H + line - 1) // line * line
+            end += _whole_vectors(row[SLOTS] * batch * H, size)
     places[layers, X] = end
-    end += (batch * plan[layers - 1, OUTPUTS] + line - 1) // line * line
+    end += _whole_vectors(batch * plan[layers - 1, OUTPUTS], size)
     for i in range(len(shared)):
         shared[i] = end
-        end += (batch * widest + line - 1) // line * line
+        end += _whole_vectors(batch * widest, size)
     for n in range(layers):
         if plan[n, SLOTS] == 0:
             places[n, SORTED_DELTA] = shared[3]
         places[n, F_OF_A] = places[n + 1, X]
         if plan[n, RESIDUAL] == AFTER:
             places[n, F_OF_A] = end
-            end += (batch * plan[n, OUTPUTS] + line - 1) // line * line
-    return places, shared, end + line
+            end += _whole_vectors(batch * plan[n, OUTPUTS], size)
+    return places, shared, end + BYTES // size
 
 
 @njit(nogil=True)
@@ -338,8 +343,8 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
     layers, size = len(plan), like.itemsize
     batch = min(batch, len(order_M))
     places, shared, length = _reserve(plan, batch, size)
-    scratch = np.zeros(length, like.dtype)
-    base = (scratch.ctypes.data + 63) // 64 * 64
+    scratch = np.empty(length, like.dtype)
+    base = (scratch.ctypes.data + BYTES - 1) // BYTES * BYTES
     places, shared = base + places * size, base + shared * size
     o, delta, grad = shared[0], shared[1], shared[2]
     D, C = plan[0, INPUTS], plan[-1, OUTPUTS]
