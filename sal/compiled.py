@@ -88,7 +88,7 @@ def train(
         [rule.credit == "chained", rule.derivative, NORMS.index(rule.area_norm), batch_size],
         np.int64,
     )
-    rates = np.array([lr, rule.router_rate])
+    rates = np.array([lr, rule.router_rate, rule.output_rate, rule.error_limit])
 
     def run(r: int) -> None:
         _steps(

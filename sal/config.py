@@ -8,7 +8,7 @@ from typing import Any, Self
 
 ACTIVATIONS = ("relu", "tanh", "linear")
 RESIDUALS = ("none", "after", "inside")
-INITS = ("normal", "kaiming", "torch")
+INITS = ("normal", "kaiming", "torch", "stacked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,9 @@ class NetConfig(Config):
 
     init: str = "normal"
     """Distribution of the initial weights: normal (N(0, init_scale^2)), kaiming (N(0, 2 / inputs),
-    times init_scale) or torch (PyTorch's Linear default, U(+-1 / sqrt(inputs)), times it)."""
+    times init_scale), torch (PyTorch's Linear default, U(+-1 / sqrt(inputs)), times it) or stacked
+    (N(0, 2 / (inputs * outputs)), times it: what ``nn.init.kaiming_normal_`` makes of one tensor
+    [K, inputs, outputs] of all areas, since it takes all axes but the first for inputs)."""
 
     init_scale: float = 1.0
     """Factor of the initial weights, > 0."""
@@ -128,12 +130,18 @@ def one_of(field: str, value: object, allowed: tuple) -> None:
 
 def positive(field: str, value: float) -> None:
     """Raises ValueError unless ``value`` is a finite number > 0."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 0 < value < float("inf")
-    ):
+    if not _is_number(value) or not 0 < value < float("inf"):
         raise ValueError(f"{field} must be a finite number > 0, got {value!r}")
+
+
+def not_negative(field: str, value: float) -> None:
+    """Raises ValueError unless ``value`` is a finite number >= 0."""
+    if not _is_number(value) or not 0 <= value < float("inf"):
+        raise ValueError(f"{field} must be a finite number >= 0, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_count(value: object) -> bool:

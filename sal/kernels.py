@@ -119,6 +119,13 @@ def _times_derivative(delta, f, length, kind, like):
 
 
 @njit
+def _limit(delta, most):
+    """Bounds elements as torch.clamp does: what is not a number stays so."""
+    for i in range(delta.size):
+        delta[i] = most if delta[i] > most else -most if delta[i] < -most else delta[i]
+
+
+@njit
 def _copy_rows(target, source, rows, columns, order, scatter, like):
     """Row s of the target is row order[s] of the source; with ``scatter`` the other way round."""
     size = columns * like.itemsize
@@ -137,9 +144,12 @@ def _copy_rows(target, source, rows, columns, order, scatter, like):
 def _choose(x, rows, row, r, scores, area, like):
     """Routing features and each sample's area (eq. 1 to 3)."""
     D, K, F, size = row[INPUTS], row[AREAS], row[FEATURES], like.itemsize
-    c = _flat(row[ROUTER_BIAS], F, like)
     for s in range(rows):
-        _flat(r + s * F * size, F, like)[:] = c
+        r_s = _flat(r + s * F * size, F, like)
+        if row[ROUTER_BIAS] != 0:
+            r_s[:] = _flat(row[ROUTER_BIAS], F, like)
+        else:
+            r_s[:] = 0
     add_product(r, F, x, D, 1, row[ROUTER], F, rows, D, F, like)
     dots(scores, K, r, F, row[PROTOTYPES], F, rows, F, K, like)
     for s in range(rows):
@@ -282,8 +292,8 @@ def _descend_router(row, place, q, rows, rate, y_N, index, like):
     _error(q, rows, F, y_N, index, like)
     _flat(q, rows * F, like)[:] *= like.dtype.type(rate)
     add_product(row[ROUTER], F, place[X], 1, D, q, F, D, rows, F, like)
-    c = _flat(row[ROUTER_BIAS], F, like)
-    for s in range(rows):
+    c = _flat(row[ROUTER_BIAS], F if row[ROUTER_BIAS] != 0 else 0, like)
+    for s in range(rows if c.size > 0 else 0):
         c += _flat(q + s * F * size, F, like)
 
 
@@ -335,11 +345,12 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
     """All steps of one replica: inputs x_ND * scale + offset, in the order given.
 
     ``numbers`` are whether errors are chained, whether they are multiplied by f'(a), the position
-    of the update's divisor in ``NORMS`` and the batch size; ``rates`` the step size and the
-    router's multiple of it; ``like`` is any array of the net's type.
+    of the update's divisor in ``NORMS`` and the batch size; ``rates`` the step size, the
+    router's and the output layer's multiples of it, and the bound of the errors' elements; ``like``
+    is any array of the net's type.
     """
     chained, derivative, norm, batch = numbers[0] != 0, numbers[1] != 0, numbers[2], numbers[3]
-    lr, router_rate = rates[0], rates[1]
+    lr, router_rate, output_rate, limit = rates
     layers, size = len(plan), like.itemsize
     batch = min(batch, len(order_M))
     places, shared, length = _reserve(plan, batch, size)
@@ -384,6 +395,8 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
                 add_product(delta, H, z, C, 1, row[FEEDBACK], H, rows, C, H, like)
             if derivative:
                 _times_derivative(delta, place[F_OF_A], rows * H, row[ACTIVATION], like)
+            if limit < np.inf:
+                _limit(d, like.dtype.type(limit))
             if chained and n > 0:
                 g = _flat(grad, rows * row[INPUTS], like)
                 if row[RESIDUAL] == AFTER:  # the error passes beside the layer, too
@@ -396,8 +409,9 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
             if row[FEATURES] > 0:
                 rate = -lr * router_rate / rows
                 _descend_router(row, place, o, rows, rate, y_N, index, like)
+            rate = lr * output_rate if n == layers - 1 else lr
             _descend(
-                row, place, delta, rows, batch, step, norm, lr,
+                row, place, delta, rows, batch, step, norm, rate,
                 order[n], start[n], waiting[n], like,
             )  # fmt: skip
         step += 1

@@ -47,6 +47,10 @@ class Rule:
     """Divisor of an area's update, one of ``areas.NORMS``."""
     router_rate: float = 1.0
     """Router's step size as a multiple of the net's."""
+    output_rate: float = 1.0
+    """The output layer's step size as a multiple of the net's."""
+    error_limit: float = math.inf
+    """Bound of the absolute value of every element of a layer's error."""
 
     def __post_init__(self) -> None:
         one_of("credit", self.credit, ("direct", "chained"))
@@ -88,6 +92,8 @@ def pass_through(layer: Layer, x_RBD: Tensor, engine: str) -> tuple[Tensor, Trac
 
 def routing_features(x_RBD: Tensor, layer: Layer) -> Tensor:
     """Features r = x V + c, learned (eq. 1)."""
+    if layer.router_bias_RF is None:
+        return x_RBD @ layer.router_RDF
     return torch.baddbmm(layer.router_bias_RF.unsqueeze(1), x_RBD, layer.router_RDF)
 
 
@@ -135,7 +141,7 @@ def init_weights_(w_DH: Tensor, kind: str, scale: float, generator: torch.Genera
         draw.uniform_(-bound, bound, generator=generator)
     else:
         draw.normal_(generator=generator)
-        if kind == "kaiming":
-            scale = scale * math.sqrt(2 / inputs)
+        if kind in ("kaiming", "stacked"):
+            scale = scale * math.sqrt(2 / (inputs if kind == "kaiming" else w_DH.numel()))
     draw.mul_(scale)
     return w_DH if in_place else w_DH.copy_(draw)

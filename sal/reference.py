@@ -28,7 +28,7 @@ def forward(theta: dict, config: SALConfig, x: np.ndarray) -> list[dict]:
         W, b = theta[f"weight{l}"], theta.get(f"bias{l}")
         k, r = 0, None
         if W.shape[0] > 1:
-            r = theta[f"router{l}"].T @ h + theta[f"router_bias{l}"]
+            r = theta[f"router{l}"].T @ h + theta.get(f"router_bias{l}", 0)
             s = [float(p @ r) for p in theta[f"prototypes{l}"]]
             k = int(np.argmax(s))
         a = W[k].T @ h + (0 if b is None else b[k])
@@ -65,6 +65,10 @@ def update(theta: dict, config: SALConfig, x_BD: np.ndarray, y_B: np.ndarray) ->
             delta = B.T @ e
             if config.derivative:
                 delta = delta * layers[l]["slope"]
+            if config.error_limit is not None:
+                delta = np.clip(delta, -config.error_limit, config.error_limit)
+            if l == len(config.hidden):
+                delta = delta * config.output_rate
             n = {"share": m / K, "batch": m, "count": size[k]}[config.area_norm]
             out[f"weight{l}"][k] += np.outer(x, delta) / n
             if config.bias:
@@ -72,5 +76,6 @@ def update(theta: dict, config: SALConfig, x_BD: np.ndarray, y_B: np.ndarray) ->
             if r is not None:
                 q = softmax(r) - np.eye(len(r))[y]
                 out[f"router{l}"] += config.router_rate * np.outer(x, q) / m
-                out[f"router_bias{l}"] += config.router_rate * q / m
+                if config.router_bias:
+                    out[f"router_bias{l}"] += config.router_rate * q / m
     return out

@@ -81,13 +81,17 @@ def execute(
     """
     set_up_device(device)
     streams = [Streams(run.seed)]
-    learner = learner_class(run.config, data.in_features, data.n_classes, streams).to(device)
-    parts = partition(data, streams, run.protocol.pixels).to(device)
+    protocol = run.protocol
+    parts = partition(data, streams, protocol.pixels, protocol.size, protocol.validation_share).to(
+        device
+    )
+    in_features = parts.train_x_ND.shape[1]
+    learner = learner_class(run.config, in_features, data.n_classes, streams).to(device)
     (outcome,) = train(
         learner,
         parts,
         streams,
-        run.protocol,
+        protocol,
         checkpoint=checkpoint,
         checkpoint_after=checkpoint_after,
         on_epoch=on_epoch,

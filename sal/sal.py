@@ -17,6 +17,7 @@ features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from sal import areas
-from sal.config import NetConfig, one_of, positive
+from sal.config import NetConfig, not_negative, one_of, positive
 from sal.feedback import init_feedback, project
 from sal.net import (
     Layer,
@@ -66,6 +67,12 @@ class SALConfig(NetConfig):
     """Standard deviation of the feedback matrices, > 0: "initialized randomly". Smaller misses
     Fashion-MNIST. A layer with as many outputs as classes has the identity instead."""
 
+    error_limit: float | None = None
+    """Bound, > 0, of the absolute value of every element of a layer's error; None: unbounded."""
+
+    output_rate: float = 1.0
+    """The output layer's step size as a multiple of the net's, > 0. The paper names one rate."""
+
     area_norm: str = "share"
     """Divisor of an area's update (eq. 8, lost): share (m / K), batch (m) or count (|S_k|), where m
     is the batch size. With share, K areas make the routed layer's step K times larger: it is what
@@ -79,8 +86,16 @@ class SALConfig(NetConfig):
     """Initial distribution of V, as ``init``; torch also draws the router's bias from it, which
     otherwise starts at zero."""
 
+    router_bias: bool = True
+    """Whether the router has a bias (eq. 1, lost: a "learnable linear mapping")."""
+
     router_rate: float = 1.0
-    """Router's step size as a multiple of the net's, > 0. The paper names one learning rate."""
+    """Router's step size as a multiple of the net's, >= 0; 0 leaves the router as it starts. The
+    paper names one learning rate."""
+
+    prototypes: str = "normal"
+    """Distribution of the frozen prototypes (eq. 2: "randomly initialized"): normal (N(0, 1)) or
+    unit (the same, each scaled to length 1, so that none wins by its length)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,18 +109,26 @@ class SALConfig(NetConfig):
             )
         one_of("area_norm", self.area_norm, areas.NORMS)
         one_of("router_init", self.router_init, ("torch", "normal", "kaiming"))
+        one_of("prototypes", self.prototypes, ("normal", "unit"))
         positive("feedback_scale", self.feedback_scale)
-        positive("router_rate", self.router_rate)
+        positive("output_rate", self.output_rate)
+        not_negative("router_rate", self.router_rate)
+        if self.error_limit is not None:
+            positive("error_limit", self.error_limit)
 
     def layer_areas(self, layer: int) -> int:
         """K of layer ``layer``, counted from 0."""
         return self.areas[layer] if layer < len(self.areas) else 1
 
 
-def layer_error(layer: Layer, trace: Trace, e_RBC: Tensor, derivative: bool) -> Tensor:
+def layer_error(layer: Layer, trace: Trace, e_RBC: Tensor, rule: Rule) -> Tensor:
     """delta [R, B, H] of a layer: the output error through its own frozen feedback (eq. 6)."""
     delta_RBH = project(e_RBC, layer.feedback_RCH)
-    return times_derivative(delta_RBH, trace.f_RBH, layer.activation) if derivative else delta_RBH
+    if rule.derivative:
+        delta_RBH = times_derivative(delta_RBH, trace.f_RBH, layer.activation)
+    if rule.error_limit == math.inf:
+        return delta_RBH
+    return delta_RBH.clamp(-rule.error_limit, rule.error_limit)
 
 
 class SAL(NetLearner):
@@ -159,31 +182,34 @@ class SAL(NetLearner):
             derivative=config.derivative,
             area_norm=config.area_norm,
             router_rate=config.router_rate,
+            output_rate=config.output_rate,
+            error_limit=math.inf if config.error_limit is None else config.error_limit,
         )
 
     def descend_(
         self, layers: list[Layer], targets: list[Layer], x_RBD: Tensor, y_RB: Tensor, lr: float
     ) -> None:
         """Subtracts lr times the update at ``layers`` from ``targets``, in place (eq. 6 to 9)."""
-        config = self.config
+        rule = self.rule
         z_RBC, traces = forward(layers, x_RBD, self.engine)
         e_RBC = output_error(z_RBC, y_RB)
         for layer, target, trace in zip(layers, targets, traces, strict=True):
-            delta_RBH = layer_error(layer, trace, e_RBC, config.derivative)
+            delta_RBH = layer_error(layer, trace, e_RBC, rule)
             if trace.r_RBF is not None:
                 # Surplus features, more than there are classes, are classes that never occur.
                 q_RBF = output_error(trace.r_RBF, y_RB)
-                rate = lr * config.router_rate / y_RB.shape[1]
+                rate = lr * rule.router_rate / y_RB.shape[1]
                 target.router_RDF.baddbmm_(trace.x_RBD.mT, q_RBF, alpha=-rate)
-                target.router_bias_RF.sub_(q_RBF.sum(1), alpha=rate)
+                if target.router_bias_RF is not None:
+                    target.router_bias_RF.sub_(q_RBF.sum(1), alpha=rate)
             areas.descend_(
                 target.weight_RKDH,
                 target.bias_RKH,
                 trace.x_RBD,
                 delta_RBH,
                 trace.area_RB,
-                config.area_norm,
-                lr,
+                rule.area_norm,
+                lr * rule.output_rate if layer is layers[-1] else lr,
                 self.engine,
             )
 
@@ -244,6 +270,8 @@ class SAL(NetLearner):
             routers = [self._init_router(index, D, F, K, replica) for replica in streams]
             names = ("router", "router_bias", "prototypes")
             tensors |= dict(zip(names, map(torch.stack, zip(*routers, strict=True)), strict=True))
+            if not config.router_bias:
+                del tensors["router_bias"]
         return tensors
 
     def _init_router(
@@ -256,4 +284,6 @@ class SAL(NetLearner):
         bound = D**-0.5 if self.config.router_init == "torch" else 0.0
         c_F = torch.empty(F).uniform_(-bound, bound, generator=generator)
         p_KF = torch.empty(K, F).normal_(generator=streams.generator("prototypes", index))
+        if self.config.prototypes == "unit":
+            p_KF = torch.nn.functional.normalize(p_KF, dim=1)
         return v_DF, c_F, p_KF

@@ -48,6 +48,11 @@ class Protocol(Config):
     baseline on Digits to about 90 %, where the paper has 39 %."""
     pixels: str = "signed"
     """Pixel scaling, a key of ``sal.data.pixels.SCALINGS``."""
+    size: int | None = None
+    """Rows and columns that images are resized to, 1 to 1024; None: native. The column of Table 1
+    that gives the resolution is lost."""
+    validation_share: float = 0.2
+    """Part of a data set without official test part that validates, in (0, 1)."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -57,6 +62,11 @@ class Protocol(Config):
         positive("lr", self.lr)
         if self.pixels not in SCALINGS:
             raise ValueError(f"pixels must be one of {', '.join(SCALINGS)}; got {self.pixels!r}")
+        if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 1024):
+            raise ValueError(f"size must be None or an integer from 1 to 1024, got {self.size!r}")
+        positive("validation_share", self.validation_share)
+        if self.validation_share >= 1:
+            raise ValueError(f"validation_share must be below 1, got {self.validation_share!r}")
 
 
 @dataclass

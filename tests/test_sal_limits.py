@@ -1,5 +1,7 @@
 """What must hold of SAL whatever its numbers: limits, invariances, frozen things, determinism."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -138,6 +140,9 @@ def test_a_sample_that_is_not_finite_spoils_no_area_but_its_own(engine):
         ({"feedback_scale": float("nan")}, "feedback_scale must be"),
         ({"area_norm": "mean"}, "area_norm must be one of"),
         ({"router_rate": -1.0}, "router_rate must be"),
+        ({"output_rate": 0.0}, "output_rate must be"),
+        ({"error_limit": -1.0}, "error_limit must be"),
+        ({"prototypes": "uniform"}, "prototypes must be one of"),
         ({"router_features": 2}, "router_features must be at least"),
     ],
 )
@@ -183,8 +188,23 @@ def test_frozen_and_initial_tensors_have_the_stated_distributions():
         )
         assert abs(tensor.mean().item()) < 4 * std / tensor.numel() ** 0.5
     assert learner.router0.abs().max() <= 0.1
+    unit = SAL(dataclasses.replace(config, prototypes="unit"), 100, 50, [Streams(0)])
+    assert torch.allclose(unit.prototypes0.norm(dim=2), torch.ones(1, 300))
+    same_way = torch.cosine_similarity(unit.prototypes0, learner.prototypes0, dim=2)
+    assert torch.allclose(same_way, torch.ones(1, 300))
     assert not learner.bias0.any()
     assert not learner.bias1.any()
+
+
+def test_stacked_weights_are_what_pytorch_makes_of_one_tensor_for_all_areas():
+    w_KDH = torch.nn.init.kaiming_normal_(
+        torch.empty(3, 100, 200), generator=torch.Generator().manual_seed(0)
+    )
+    learner = SAL(
+        SALConfig(hidden=(200,), areas=(3,), init="stacked", init_scale=1.0),
+        *(100, 10, [Streams(0)]),
+    )
+    assert learner.weight0.std().item() == pytest.approx(w_KDH.std().item(), rel=0.03)
 
 
 def test_feedback_is_the_identity_where_sizes_agree():

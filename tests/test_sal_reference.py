@@ -24,6 +24,16 @@ NETS = {
     "no biases": {"hidden": (7, 7), "areas": (3, 2), "bias": False},
     "more router features": {"hidden": (7,), "areas": (5,), "router_features": 11},
     "slower router": {"hidden": (7,), "areas": (3,), "router_rate": 0.25},
+    "frozen router without bias": {
+        "hidden": (7, 7), "areas": (3, 2), "router_rate": 0.0, "router_bias": False
+    },
+    "learning router without bias": {"hidden": (7,), "areas": (3,), "router_bias": False},
+    "unit prototypes": {"hidden": (7,), "areas": (5,), "prototypes": "unit"},
+    "bounded errors": {"hidden": (7, 7), "areas": (3,), "error_limit": 0.3},
+    "bounded errors, tanh": {
+        "hidden": (7, 7), "areas": (3,), "error_limit": 0.3, "activation": "tanh"
+    },
+    "faster output layer": {"hidden": (7, 7), "areas": (3, 1, 2), "output_rate": 3.0},
 }  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def test_fifty_steps_are_as_recorded_for_this_version(learner_class):
     recorded = json.loads((FOLDER / f"{learner_class.name}.json").read_text())
     assert recorded["version"] == learner_class.version, "record the traces of the new version"
     configs = configs_of(learner_class)
-    assert [case["config"] for case in recorded["cases"]] == [c.to_dict() for c in configs]
+    assert [learner_class.Config.from_dict(case["config"]) for case in recorded["cases"]] == configs
     for case, config in zip(recorded["cases"], configs, strict=True):
         now = trace(learner_class, config)
         for part in ("sums", "logits"):

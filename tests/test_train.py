@@ -1,14 +1,19 @@
 """The trainer, its data and its random streams."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from baselines import BP, BPConfig
 from sal import SAL, SALConfig, Streams
 from sal.data import load
-from sal.data.partition import Partition, partition
+from sal.data.partition import Partition, partition, resized
 from sal.data.pixels import Pixels
+from sal.run import Run, execute
 from sal.streams import STREAMS
 from sal.train import Outcome, Protocol, epoch_order, evaluate, train
 
@@ -78,6 +83,33 @@ def test_a_set_without_a_test_part_is_split_80_to_20_by_class_and_seed(digits):
     assert not torch.equal(parts.val_index_RM[0], parts.val_index_RM[1])
     again = partition(digits, streams[1:])
     assert torch.equal(again.val_index_RM[0], parts.val_index_RM[1])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_the_share_that_validates_is_the_one_asked_for(digits, share):
+    parts = partition(digits, [Streams(0)], validation_share=share)
+    assert parts.val_index_RM.shape[1] == pytest.approx(share * 1797, abs=1)
+    assert parts.train_index_RN.shape[1] + parts.val_index_RM.shape[1] == 1797
+    percent = round(100 * share)
+    assert parts.split == f"stratified {100 - percent}/{percent} of the seed"
+
+
+def test_images_are_resized_as_pil_does(digits):
+    parts = partition(digits, [Streams(0)], size=5)
+    assert parts.train_x_ND.shape == (1797, 25)
+    image = Image.fromarray(digits.train_images[0].numpy())
+    wanted = np.asarray(image.resize((5, 5), Image.Resampling.BILINEAR))
+    ours = parts.train_x_ND.values_ND[0].view(5, 5).numpy()
+    assert np.abs(ours.astype(int) - wanted.astype(int)).max() <= 1
+    assert resized(digits.train_images, None) is digits.train_images
+
+
+def test_a_run_on_resized_images_has_a_net_of_their_size(digits):
+    protocol = Protocol(epochs=1, size=4)
+    run = Run(dataset="digits", learner="bp", config=BPConfig(), seed=0, protocol=protocol)
+    outcome, _ = execute(run, BP, digits)
+    full, _ = execute(dataclasses.replace(run, protocol=Protocol(epochs=1)), BP, digits)
+    assert outcome.last("val_loss") != full.last("val_loss")
 
 
 # Order
@@ -284,7 +316,17 @@ def test_another_number_of_replicas_is_refused(digits):
 
 
 @pytest.mark.parametrize(
-    "values", [{"epochs": 0}, {"batch_size": 0}, {"lr": 0.0}, {"lr": float("inf")}, {"pixels": "x"}]
+    "values",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"lr": 0.0},
+        {"lr": float("inf")},
+        {"pixels": "x"},
+        {"size": 0},
+        {"size": 2.5},
+        {"validation_share": 1.0},
+    ],
 )
 def test_a_protocol_out_of_range_is_refused_by_field(values):
     with pytest.raises(ValueError, match=next(iter(values))):

@@ -17,8 +17,6 @@ from sal.data.dataset import Dataset
 from sal.data.pixels import Pixels
 from sal.streams import Streams
 
-VALIDATION_SHARE = 0.2
-
 
 @dataclass(frozen=True, eq=False)
 class Partition:
@@ -48,14 +46,27 @@ class Partition:
         )
 
 
-def partition(data: Dataset, streams: Sequence[Streams], pixels: str = "signed") -> Partition:
+def partition(
+    data: Dataset,
+    streams: Sequence[Streams],
+    pixels: str = "signed",
+    size: int | None = None,
+    validation_share: float = 0.2,
+) -> Partition:
     """Training and validation part of each replica.
 
     The validation part is the official test part. A set without one (Digits, Semeion) is split
     80/20 by the replica's own ``split`` stream, stratified by class, the same for every method.
     The paper names no split; "validation" on the test part is what fits its baseline.
+
+    Args:
+        data: The data set.
+        streams: One a replica.
+        pixels: Scaling, a key of ``SCALINGS``.
+        size: Rows and columns that images are resized to; None: as they are.
+        validation_share: Of a set without test part.
     """
-    x_ND = Pixels.of(data.train_images, data.pixel_max, pixels)
+    x_ND = Pixels.of(resized(data.train_images, size), data.pixel_max, pixels)
     if data.test_images is not None:
         rows = len(streams)
         return Partition(
@@ -63,14 +74,14 @@ def partition(data: Dataset, streams: Sequence[Streams], pixels: str = "signed")
             x_ND,
             data.train_labels,
             torch.arange(len(x_ND)).expand(rows, -1),
-            Pixels.of(data.test_images, data.pixel_max, pixels),
+            Pixels.of(resized(data.test_images, size), data.pixel_max, pixels),
             data.test_labels,
             torch.arange(len(data.test_images)).expand(rows, -1),
         )
     parts = [
         train_test_split(
             np.arange(len(x_ND)),
-            test_size=VALIDATION_SHARE,
+            test_size=validation_share,
             random_state=replica.integer("split") % 2**32,
             stratify=data.train_labels.numpy(),
         )
@@ -80,7 +91,7 @@ def partition(data: Dataset, streams: Sequence[Streams], pixels: str = "signed")
         torch.from_numpy(np.sort(np.stack(part))) for part in zip(*parts, strict=True)
     )
     return Partition(
-        "stratified 80/20 of the seed",
+        f"stratified {100 * (1 - validation_share):.0f}/{100 * validation_share:.0f} of the seed",
         x_ND,
         data.train_labels,
         train_RN,
@@ -88,3 +99,15 @@ def partition(data: Dataset, streams: Sequence[Streams], pixels: str = "signed")
         data.train_labels,
         val_RM,
     )
+
+
+def resized(images_NHW: Tensor, size: int | None) -> Tensor:
+    """uint8 images with ``size`` rows and columns, as torchvision's Resize makes them.
+
+    That is bilinear, with antialiasing where they shrink. None: the images themselves.
+    """
+    if size is None:
+        return images_NHW
+    from torchvision.transforms.v2.functional import resize  # takes seconds to import
+
+    return resize(images_NHW.unsqueeze(1), [size, size], antialias=True).squeeze(1)
