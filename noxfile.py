@@ -41,6 +41,12 @@ def reproduce_table2(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def recover(session: nox.Session) -> None:
+    """Train what the recovery study lacks and report on it; arguments go to paper.recovery."""
+    session.run(sys.executable, "-m", "paper.recovery", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def peers(session: nox.Session) -> None:
     """Time a training step beside other packages' in one run; arguments go to benchmarks.peers."""
     session.run(sys.executable, "-m", "benchmarks.peers", *session.posargs)

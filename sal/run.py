@@ -42,10 +42,21 @@ class Run:
 
     @property
     def label(self) -> str:
-        """Short text for people, such as "digits sal K=4 seed 0"."""
+        """Short text for people, such as "digits sal K=4 activation=tanh seed 0".
+
+        It names what differs from the configuration's and the protocol's defaults.
+        """
         areas = getattr(self.config, "areas", ())
-        routed = f" K={','.join(map(str, areas))}" if areas else ""
-        return f"{self.dataset} {self.learner}{routed} seed {self.seed}"
+        parts = [self.dataset, self.learner]
+        parts += [f"K={','.join(map(str, areas))}"] if areas else []
+        parts += [
+            f"{field.name}={value:.4g}" if isinstance(value, float) else f"{field.name}={value}"
+            for choices in (self.config, self.protocol)
+            for field in dataclasses.fields(choices)
+            for value in [getattr(choices, field.name)]
+            if field.name != "areas" and value != field.default
+        ]
+        return f"{' '.join(parts)} seed {self.seed}"
 
 
 def set_up_device(device: str) -> None:

@@ -1,0 +1,89 @@
+"""The study's stages: which settings are run on what, and which go on to the next stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from paper.cells import SEEDS
+from paper.recovery.misfit import Rows, misfit
+from paper.recovery.settings import Setting, factorial, variations
+from sal.run import Run
+
+EXPERIMENT = "recovery"
+BASE = Setting()
+"""The setting recovered on Fashion-MNIST."""
+AREAS = (1, 2, 4, 8, 16)
+FINALISTS, WINNERS = 20, 3
+"""Settings that go on from the screen, and from the final."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Settings, and the cells that each is run on."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    datasets: tuple[str, ...]
+    areas: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+    def runs(self) -> list[Run]:
+        """All runs: every setting's first seed before any second one, one data set at a time."""
+        return [
+            run
+            for seed in self.seeds
+            for dataset in self.datasets
+            for setting in self.settings
+            for run in setting.runs([dataset], self.areas, [seed])
+        ]
+
+    def ranking(self, rows: Rows) -> list[tuple[float, Setting]]:
+        """(misfit, setting), best first; infinite where runs are missing."""
+        scored = [
+            (misfit(rows, setting, self.datasets, self.areas, self.seeds), setting)
+            for setting in self.settings
+        ]
+        return sorted(scored, key=lambda pair: pair[0])
+
+    def best(self, rows: Rows, count: int) -> tuple[Setting, ...] | None:
+        """The settings that fit best; None as long as runs are missing."""
+        ranking = self.ranking(rows)
+        if math.isinf(ranking[-1][0]):
+            return None
+        return tuple(setting for _, setting in ranking[:count])
+
+
+SMALL = ("digits", "semeion", "usps")
+
+
+def screen(name: str, settings: Sequence[Setting]) -> Stage:
+    """One seed on the small sets, at one, some and many areas."""
+    return Stage(name, tuple(dict.fromkeys(settings)), SMALL, (1, 4, 16), (0,))
+
+
+def stages(rows: Rows) -> Iterator[Stage]:
+    """The stages in order, as far as the rows decide who is in them.
+
+    Take the next one only after the runs of the last are in ``rows``, which is read anew each time.
+    """
+    combinations = screen("combinations", factorial())
+    yield combinations
+    best = combinations.best(rows, 1)
+    if best is None:
+        return
+    around = [*variations(BASE), *variations(best[0])]
+    varied = screen("one choice changed", [BASE, *best, *around])
+    yield varied
+    screened = screen("screen", [*combinations.settings, *varied.settings])
+    finalists = screened.best(rows, FINALISTS)
+    if finalists is None:
+        return
+    seeds = tuple(range(SEEDS))
+    final = Stage("final", finalists, (*SMALL, "stl10"), AREAS, seeds)
+    yield final
+    winners = final.best(rows, WINNERS)
+    if winners is None:
+        return
+    yield Stage("untouched sets", winners, ("fashion_mnist", "mnist", "cifar10"), AREAS, seeds)
