@@ -36,8 +36,20 @@ def check_paper(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_table2(session: nox.Session) -> None:
-    """Train what the ledger lacks and rebuild Table 2; arguments go to paper.table2."""
-    session.run(sys.executable, "-m", "paper.table2", *session.posargs)
+    """Train what the ledger lacks, rebuild Tables 2 to 4; arguments go to paper.convergence."""
+    session.run(sys.executable, "-m", "paper.convergence", "table2", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_table3(session: nox.Session) -> None:
+    """The same, printing Table 3, training loss; arguments go to paper.convergence."""
+    session.run(sys.executable, "-m", "paper.convergence", "table3", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_table4(session: nox.Session) -> None:
+    """The same, printing Table 4, validation loss; arguments go to paper.convergence."""
+    session.run(sys.executable, "-m", "paper.convergence", "table4", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

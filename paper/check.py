@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from baselines import learner_class
-from paper import paths, table2
+from paper import convergence, paths
 from paper.provenance import git
 from paper.results import identity, is_current, read
 from paper.runner import Task, run_row
@@ -20,8 +20,8 @@ from sal.learner import DEVICES
 from sal.run import Run
 from sal.train import Protocol
 
-TABLES = (table2,)
-"""Modules with an EXPERIMENT and ``pages(place)``: every table that is committed."""
+EXPERIMENTS = (convergence,)
+"""Modules with an EXPERIMENT, its nox SESSION and ``pages(place)``: all that is committed."""
 RERUN_DATASET = "digits"
 MACHINE = ("cpu", "isa", "arch", "system")
 """Two machines that agree in these give the same bits."""
@@ -32,14 +32,14 @@ ELSEWHERE = {"accuracy": 2.0, "train_loss": 0.01, "val_loss": 0.01}
 def table_problems(place: paths.Place) -> list[str]:
     """Tables that are not what their ledger renders to."""
     problems = []
-    for table in TABLES:
-        for path, text in table.pages(place)[0].items():
+    for module in EXPERIMENTS:
+        for path, text in module.pages(place).items():
             if not path.exists():
-                problems.append(f"{path} is missing: run nox -s reproduce_{table.EXPERIMENT}")
+                problems.append(f"{path} is missing: run nox -s {module.SESSION}")
             elif path.read_text(encoding="utf-8") != text:
                 problems.append(
                     f"{path} is not what the ledger renders to: it was edited, or not rendered "
-                    f"again; run nox -s reproduce_{table.EXPERIMENT} -- --render-only"
+                    f"again; run nox -s {module.SESSION} -- --render-only"
                 )
     return problems
 
@@ -100,12 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if git("rev-parse", "HEAD") is None:
         problems.append("rows cannot be checked: this is no git checkout with its history")
     fresh = []
-    for table in TABLES:
-        rows, torn = read(place.ledger(table.EXPERIMENT))
+    for module in EXPERIMENTS:
+        rows, torn = read(place.ledger(module.EXPERIMENT))
         problems += torn + row_problems(rows)
         counting = [row for row in rows if is_current(row)]
         fresh += counting
-        print(f"{table.EXPERIMENT}: {len(rows)} rows, {len(rows) - len(counting)} of them stale")
+        print(f"{module.EXPERIMENT}: {len(rows)} rows, {len(rows) - len(counting)} of them stale")
     draw = random.randrange(2**32) if options.draw is None else options.draw
     candidates = [row for row in fresh if row["dataset"] == RERUN_DATASET]
     chosen = random.Random(draw).sample(candidates, min(options.rerun, len(candidates)))

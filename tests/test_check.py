@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from baselines import BPConfig
-from paper import check, paths, table2
+from paper import check, convergence, paths
 from paper.provenance import provenance
 from paper.results import append
 from paper.runner import Task, run_row
@@ -46,7 +46,7 @@ def checked(tmp_path, monkeypatch, capsys):
     def check_rows(*rows, rerun=2):
         for row in rows:
             append(place.ledger("table2"), row)
-        table2.write(place, Protocol.epochs, Console(quiet=True))
+        convergence.write(place, Protocol.epochs, Console(quiet=True))
         capsys.readouterr()
         status = check.main(["--rerun", str(rerun), "--draw", "0"])
         return status, capsys.readouterr().err.splitlines()

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from baselines import BP, BPConfig
-from paper import check, paths, table2
+from paper import check, convergence, paths
 from paper.results import COLUMNS, append, read
 from paper.runner import Summary, make
 from sal import SAL, SALConfig
@@ -49,7 +49,7 @@ def weights(place):
 def real_rows(tmp_path_factory):
     """Rows of Digits made by the paper's own protocol, one seed."""
     place = paths.Place(tmp_path_factory.mktemp("real"), published=True)
-    wanted = table2.runs(["digits"], areas=(4,), seeds=1)
+    wanted = convergence.runs(["digits"], areas=(4,), seeds=1)
     make([r for cell in wanted.values() for r in cell], "table2", place, Console(quiet=True))
     return [row | {"git_dirty": False} for row in rows(place)]
 
@@ -113,7 +113,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(place, console, monkeypa
     summary = make([run(dataset="usps"), run()], "table2", place, console)
     assert summary.done == 1
     (reason,) = summary.failed.values()
-    assert list(summary.failed) == ["usps bp seed 0"]
+    assert [label.split()[:2] for label in summary.failed] == [["usps", "bp"]]
     assert "DataMissing" in reason
 
 
@@ -132,13 +132,14 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 sys.path.insert(0, {tests!r})
 import test_command as t
-from paper import paths, table2
+from paper import convergence, paths
 place = paths.Place(Path(sys.argv[1]), published=True)
 paths.committed = lambda: place
 paths.README = Path("none")
-t.table2.runs = lambda *a, **k: {{("Digits", "Baseline"): [t.run(s, t.LONG) for s in range(3)]}}
+runs = {{("Digits", "Baseline"): [t.run(seed, t.LONG) for seed in range(3)]}}
+t.convergence.runs = lambda *a, **k: runs
 if __name__ == "__main__":
-    sys.exit(table2.main(["--datasets", "digits", "--jobs", "2"]))
+    sys.exit(convergence.main(["table2", "--datasets", "digits", "--jobs", "2"]))
 """
 
 
@@ -263,7 +264,7 @@ def test_bad_arguments_end_with_a_sentence_and_train_nothing(
     arguments, message, place, monkeypatch, capsys
 ):
     monkeypatch.setattr(paths, "committed", lambda: place)
-    assert table2.main(arguments) == 2
+    assert convergence.main(["table2", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
@@ -273,14 +274,14 @@ def test_bad_arguments_end_with_a_sentence_and_train_nothing(
 @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--jobs", "x"], ["--quick", "--fresh"]])
 def test_arguments_that_cannot_be_parsed_end_with_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
-        table2.main(arguments)
+        convergence.main(["table2", *arguments])
     assert stopped.value.code == 2
-    assert "usage: reproduce_table2" in capsys.readouterr().err
+    assert "usage: python -m paper.convergence" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_an_error(capsys):
-    assert table2.main(["--quick", "--device", "cuda"]) == 2
+    assert convergence.main(["table2", "--quick", "--device", "cuda"]) == 2
     assert "PyTorch finds no GPU here" in capsys.readouterr().err
 
 
@@ -289,7 +290,7 @@ def test_a_results_folder_that_cannot_be_written_is_an_error_before_training(
 ):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(paths, "committed", lambda: paths.Place(tmp_path / "file", published=True))
-    assert table2.main(["--datasets", "digits", "--seeds", "1"]) == 2
+    assert convergence.main(["table2", "--datasets", "digits", "--seeds", "1"]) == 2
     assert "cannot write results to" in capsys.readouterr().err
 
 
@@ -303,16 +304,16 @@ def no_training(place, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "committed", lambda: place)
     monkeypatch.setattr(paths, "README", tmp_path / "none.md")
     made = []
-    monkeypatch.setattr(table2, "make", lambda runs, *_, **__: made.extend(runs) or Summary())
+    monkeypatch.setattr(convergence, "make", lambda runs, *_, **__: made.extend(runs) or Summary())
     return folder, made
 
 
 def test_missing_sets_are_named_and_an_error_only_if_asked_for(no_training, capsys):
     _, made = no_training
-    assert table2.main([]) == 0
+    assert convergence.main(["table2"]) == 0
     assert "Left out, not at hand: Semeion, USPS, MNIST" in capsys.readouterr().out
     assert {run.dataset for run in made} == {"digits"}
-    assert table2.main(["--datasets", "digits", "mnist"]) == 1
+    assert convergence.main(["table2", "--datasets", "digits", "mnist"]) == 1
     assert "error: MNIST: MNIST is not in the data folder" in capsys.readouterr().err
 
 
@@ -321,7 +322,7 @@ def test_a_corrupt_data_file_is_an_error_even_if_not_asked_for_and_the_rest_is_m
 ):
     folder, made = no_training
     (folder / "usps.npz").write_bytes(b"PK\x03\x04 cut off")
-    assert table2.main([]) == 1
+    assert convergence.main(["table2"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: USPS: ")
     assert str(folder / "usps.npz") in error
@@ -336,7 +337,7 @@ def test_fresh_runs_are_compared_with_the_committed_ones(
     append(place.ledger("table2"), real_rows[0])
     append(place.ledger("table2"), real_rows[1] | {"weights_sha256": "0" * 64})
     arguments = ["--fresh", "--datasets", "digits", "--areas", "4", "--seeds", "1"]
-    assert table2.main(arguments) == 0
+    assert convergence.main(["table2", *arguments]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "2 runs made, 0 there already, 0 failed" in output
     assert "1 of 2 runs that are in the committed ledger as well have the same weights" in output
@@ -356,7 +357,7 @@ def committed(place, monkeypatch, real_rows, tmp_path):
         place.ledger("table2").unlink(missing_ok=True)
         for row, change in zip(real_rows, [*changes, {}, {}], strict=False):
             append(place.ledger("table2"), row | change)
-        table2.write(place, Protocol.epochs, Console(quiet=True))
+        convergence.write(place, Protocol.epochs, Console(quiet=True))
         return place
 
     return fill

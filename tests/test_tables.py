@@ -8,8 +8,10 @@ import pytest
 
 from baselines import learner_class
 from paper import cells as cells_module
-from paper import paths, render, table2
+from paper import convergence, paths, render
 from paper.cells import REPRODUCED, cells, published, verdict
+from paper.settings import PUBLISHED, SETTINGS
+from sal import SALConfig
 from sal.data import DATASETS
 
 TITLES = [
@@ -32,13 +34,13 @@ def row(run, accuracy, **changes):
 
 
 def cell(rows, dataset="Digits", column="SAL-4"):
-    table = cells("table2", rows, table2.runs())
+    table = cells("table2", rows, convergence.runs())
     return next(c for c in table if (c.dataset, c.column) == (dataset, column))
 
 
 @pytest.fixture
 def runs():
-    return table2.runs()["Digits", "SAL-4"]  # published: 53.59 +- 8.37
+    return convergence.runs()["Digits", "SAL-4"]  # published: 53.59 +- 8.37
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_published_tables_are_the_papers():
 
 
 def test_an_empty_ledger_gives_sixty_cells_that_are_not_run():
-    table = cells("table2", [], table2.runs())
+    table = cells("table2", [], convergence.runs())
     assert len(table) == 60
     assert {(c.verdict, c.n, c.mean, c.std) for c in table} == {("not run", 0, None, None)}
 
@@ -139,9 +141,9 @@ def test_of_two_rows_of_a_run_the_later_counts(runs):
 @pytest.fixture
 def table(runs):
     rows = [row(run, 53.0 + run.seed) for run in runs]
-    rows += [row(run, 80.0) for run in table2.runs()["USPS", "Baseline"][:2]]
-    rows += [row(run, 99.0) for run in table2.runs()["MNIST", "Baseline"]]
-    return cells("table2", rows, table2.runs())
+    rows += [row(run, 80.0) for run in convergence.runs()["USPS", "Baseline"][:2]]
+    rows += [row(run, 99.0) for run in convergence.runs()["MNIST", "Baseline"]]
+    return cells("table2", rows, convergence.runs())
 
 
 def test_csv_has_a_line_for_every_cell_with_what_a_reader_needs_to_check_it(table):
@@ -198,22 +200,52 @@ def test_latex_marks_what_differs_and_what_is_partial_or_not_run(table):
 
 def test_the_quick_tier_says_so_and_its_rows_are_no_ones_elses(tmp_path, monkeypatch):
     place = paths.Place(tmp_path, published=False)
-    page = table2.pages(place, epochs=10)[0][place.table("table2", "md")]
+    page = convergence.pages(place, epochs=10)[place.table("table2", "md")]
     assert page.startswith("# QUICK TIER, 10 epochs")
     assert "not the paper's protocol" in page
-    quick = table2.runs(epochs=10)["Digits", "SAL-4"]
+    quick = convergence.runs(epochs=10)["Digits", "SAL-4"]
     assert cell([row(run, 50.0) for run in quick]).n == 0
 
 
 def test_rendering_never_trains(tmp_path, monkeypatch):
     monkeypatch.setattr("sal.run.train", None)
-    monkeypatch.setattr("paper.table2.make", None)
+    monkeypatch.setattr("paper.convergence.make", None)
     monkeypatch.setattr(paths, "committed", lambda: paths.Place(tmp_path, published=True))
     monkeypatch.setattr(paths, "README", tmp_path / "README.md")
-    assert table2.main(["--render-only"]) == 0
+    assert convergence.main(["table2", "--render-only"]) == 0
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {
-        "table2.md", "table2.tex", "table2.csv"
-    }  # fmt: skip
+        f"{table}{'' if setting == PUBLISHED else f'-{setting}'}.{suffix}"
+        for table in ("table2", "table3", "table4")
+        for setting in SETTINGS
+        for suffix in ("md", "tex", "csv")
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "metric"), [("table2", "accuracy"), ("table3", "train_loss"), ("table4", "val_loss")]
+)
+def test_each_table_shows_its_own_metric_of_the_same_rows(place, monkeypatch, table, metric):
+    (wanted,) = convergence.runs(["digits"], areas=(), seeds=1).values()
+    values = {"accuracy": 38.0, "train_loss": 1.75, "val_loss": 1.83}
+    monkeypatch.setattr(convergence, "read", lambda ledger: ([row(wanted[0], 0.0) | values], []))
+    (found,) = [cell for cell in convergence.tables(place)[table] if cell.n]
+    assert (found.dataset, found.column, found.metric) == ("Digits", "Baseline", metric)
+    assert found.mean == values[metric]
+    page = convergence.pages(place)[place.table(table, "md")]
+    assert f"**{values[metric]:.{2 if table == 'table2' else 3}f}** (n=1)" in page
+
+
+def test_every_setting_has_runs_of_its_own_and_shares_the_baselines():
+    settings = {"small": SALConfig(), "large": SALConfig(init_scale=0.1)}
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, config in settings.items():
+            patch.setitem(SETTINGS, name, config)
+            found[name] = convergence.runs(["digits"], seeds=1, setting=name)
+    small, large = found.values()
+    assert small["Digits", "Baseline"] == large["Digits", "Baseline"]
+    assert small["Digits", "SAL-4"][0].config == SALConfig(areas=(4,))
+    assert large["Digits", "SAL-4"][0].config == SALConfig(areas=(4,), init_scale=0.1)
 
 
 def test_the_quick_and_fresh_places_lie_apart_from_the_committed_one():
