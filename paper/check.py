@@ -14,13 +14,14 @@ from typing import Any
 from baselines import learner_class
 from paper import convergence, paths
 from paper.provenance import git
+from paper.recovery import report as recovery
 from paper.results import identity, is_current, read
 from paper.runner import Task, run_row
 from sal.learner import DEVICES
 from sal.run import Run
 from sal.train import Protocol
 
-EXPERIMENTS = (convergence,)
+EXPERIMENTS = (convergence, recovery)
 """Modules with an EXPERIMENT, its nox SESSION and ``pages(place)``: all that is committed."""
 RERUN_DATASET = "digits"
 MACHINE = ("cpu", "isa", "arch", "system")

@@ -1,18 +1,258 @@
-"""The study's report, from the ledger alone."""
+"""The study's report, from the ledger alone: tables, figures, and their places in its README."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
 from rich.console import Console
 
-from paper import paths
-from paper.recovery.study import EXPERIMENT, stages
-from paper.results import current, read
+from paper import paths, render
+from paper.recovery import figures
+from paper.recovery.misfit import READINGS, TABLES, Rows, deviations, misfit, run_keys
+from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
+from paper.recovery.study import BASE, EXPERIMENT, Stage, stages
+from paper.results import LedgerError, current, key, read
+from sal.data import DATASETS
+
+SESSION = "recover"
+README = Path(__file__).parent / "README.md"
+SHOWN = 10
+"""Settings of a ranking that the README shows; the csv has all."""
+
+
+def pages(place: paths.Place) -> dict[Path, str]:
+    """Every generated text: the csv of all settings, and the README with its blocks filled."""
+    study = Study.read(place)
+    texts = {place.table("recovery", "csv"): study.frame.to_csv(index=False)}
+    if place == paths.committed() and README.exists():
+        text = README.read_text(encoding="utf-8")
+        for name, block in BLOCKS.items():
+            text = render.between_marks(text, name, block(study))
+        texts[README] = text
+    return texts
 
 
 def write(place: paths.Place, console: Console) -> None:
-    """Prints the ranking of each stage."""
-    rows = current(read(place.ledger(EXPERIMENT))[0])
-    for stage in stages(rows):
-        console.print(stage.name)
-        for score, setting in stage.ranking(rows)[:20]:
-            console.print(f"  {score:8.2f}  {setting.name}", highlight=False)
+    """Writes the report's files and figures, and prints the rankings.
+
+    Raises:
+        LedgerError: A file cannot be written.
+    """
+    study = Study.read(place)
+    try:
+        for path, text in pages(place).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        figures.draw(study.frame, study.leaders(), place)
+    except OSError as error:
+        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    for stage in study.stages:
+        console.print(f"{stage.name}: {_progress(stage, study.rows)}", highlight=False)
+    console.print(_ranking(study), highlight=False, markup=False)
+
+
+class Study:
+    """The rows at hand, and the stages as far as they decide them."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.stages = list(stages(rows))
+
+    @classmethod
+    def read(cls, place: paths.Place) -> Study:
+        """From the ledger of the study."""
+        return cls(current(read(place.ledger(EXPERIMENT))[0]))
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One line for each setting, data set, K and metric of a complete cell of a stage."""
+        found = {}
+        for stage in self.stages:
+            for dataset in stage.datasets:
+                for count in stage.areas:
+                    for setting in stage.settings:
+                        cell = deviations(self.rows, setting, dataset, count, stage.seeds)
+                        where = (setting.name, dataset, count)
+                        names = run_keys(setting, dataset, count, stage.seeds)
+                        for metric, value in (cell or {}).items():
+                            mean = _mean([self.rows[name][metric] for name in names])
+                            found[*where, metric] = (len(stage.seeds), mean, value)
+        return pd.DataFrame(
+            [(*where, n, mean, round(z, 3)) for where, (n, mean, z) in found.items()],
+            columns=["setting", "dataset", "areas", "metric", "seeds", "mean", "deviation"],
+        )
+
+    def leaders(self) -> list[Setting]:
+        """The base and the three best settings of the last stage that ranks any."""
+        ranked = [setting for score, setting in self._last_ranking()[1] if not math.isinf(score)]
+        return list(dict.fromkeys([BASE, *ranked[:3]]))
+
+    def _last_ranking(self) -> tuple[Stage, list[tuple[float, Setting]]]:
+        for stage in reversed(self.stages):
+            ranking = stage.ranking(self.rows)
+            if not math.isinf(ranking[0][0]):
+                return stage, ranking
+        return stage, ranking
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return None if None in values else round(sum(values) / len(values), 4)
+
+
+def _progress(stage: Stage, rows: Rows) -> str:
+    runs = stage.runs()
+    return f"{sum(key(run) in rows for run in runs)} of {len(runs)} runs"
+
+
+def _stages(study: Study) -> str:
+    lines = [
+        "| stage | settings | data sets | K | seeds | runs made |",
+        "|---|---|---|---|---|---|",
+    ]
+    for stage in study.stages:
+        titles = ", ".join(DATASETS[name].title for name in stage.datasets)
+        areas = ", ".join(map(str, stage.areas))
+        lines.append(
+            f"| {stage.name} | {len(stage.settings)} | {titles} | {areas} | {len(stage.seeds)} | "
+            f"{_progress(stage, study.rows)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _ranking(study: Study) -> str:
+    """The best settings of each stage, and the base."""
+    blocks = []
+    for stage in study.stages:
+        ranking = stage.ranking(study.rows)
+        cells = stage.complete(study.rows)
+        blocks.append(
+            f"**{stage.name}**, {len(stage.settings)} settings on {len(cells)} of "
+            f"{len(stage.datasets) * len(stage.areas)} cells\n"
+        )
+        names = sorted({dataset for dataset, _ in cells}, key=stage.datasets.index)
+        titles = " | ".join(DATASETS[name].title for name in names)
+        blocks.append(f"| rank | setting | misfit | {titles} |\n|---|---|---|{'---|' * len(names)}")
+        for rank, (score, setting) in enumerate(ranking, start=1):
+            if math.isinf(score) or (rank > SHOWN and setting != BASE):
+                continue
+            parts = [
+                misfit(
+                    study.rows, setting, [cell for cell in cells if cell[0] == name], stage.seeds
+                )
+                for name in names
+            ]
+            shown = " | ".join(f"{part:.1f}" for part in parts)
+            blocks.append(f"| {rank} | {setting.name} | **{score:.1f}** | {shown} |")
+        blocks[-1] += "\n"
+    return "\n".join(blocks)
+
+
+def _factorial(study: Study) -> str:
+    """For each option of the factorial, the median misfit over all others, and the least."""
+    stage = study.stages[0]
+    lines = _head("question | option", stage)
+    for question, options in FACTORIAL.items():
+        for option in options:
+            having = [s for s in stage.settings if s.answer(question) == option]
+            scores = [sorted(column) for column in zip(*_by_set(study, stage, having), strict=True)]
+            shown = " | ".join(
+                "–"
+                if math.isinf(column[-1])
+                else f"{column[len(column) // 2]:.0f} ({column[0]:.1f})"
+                for column in scores
+            )
+            lines.append(f"| {question} | {option} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def _varied(study: Study) -> str:
+    """What changing one answer of the base and of the best combination does, per data set."""
+    if len(study.stages) < 2:
+        return "not run\n"
+    combinations, stage = study.stages[:2]
+    lines = []
+    for centre in dict.fromkeys([BASE, *(combinations.best(study.rows, 1) or ())]):
+        lines += ["", f"Around *{centre.name}*:", "", *_head("question | option", stage)]
+        settings = [centre, *variations(centre)]
+        for setting, scores in zip(settings, _by_set(study, stage, settings), strict=True):
+            shown = " | ".join("–" if math.isinf(score) else f"{score:.1f}" for score in scores)
+            changed = [q for q in QUESTIONS if setting.answer(q) != centre.answer(q)]
+            what = f"{changed[0]} | {setting.answer(changed[0])}" if changed else "none changed | –"
+            lines.append(f"| {what} | {shown} |")
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _head(first: str, stage: Stage) -> list[str]:
+    titles = [DATASETS[name].title for name in stage.datasets]
+    columns = [*first.split(" | "), *titles, "all"]
+    return [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+
+
+def _by_set(study: Study, stage: Stage, settings: Sequence[Setting]) -> list[list[float]]:
+    """Each setting's misfit on each of the stage's data sets, and on all of them."""
+    groups = [*((name,) for name in stage.datasets), stage.datasets]
+    return [
+        [
+            misfit(study.rows, setting, [(n, k) for n in names for k in stage.areas], stage.seeds)
+            for names in groups
+        ]
+        for setting in settings
+    ]
+
+
+def _cells(study: Study) -> str:
+    """The remaining misfit in standard deviations of every cell, of the leading settings."""
+    frame = study.frame
+    lines = ["| setting | data set | K | " + " | ".join(TABLES) + " |", "|---|---|---|---|---|---|"]
+    for setting in study.leaders():
+        own = frame[frame["setting"] == setting.name]
+        for (dataset, areas), cell in own.groupby(["dataset", "areas"], sort=False):
+            by_metric = cell.set_index("metric")
+            shown = [
+                f"{by_metric.loc[metric, 'mean']:.{2 if metric == 'accuracy' else 3}f} "
+                f"({by_metric.loc[metric, 'deviation']:+.1f})"
+                for metric in TABLES
+            ]
+            lines.append(
+                f"| {setting.name} | {DATASETS[dataset].title} | {areas} | {' | '.join(shown)} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _readings(study: Study) -> str:
+    """Whether another epoch or another training loss would fit better, for the same runs."""
+    stage, ranking = study._last_ranking()
+    cells = stage.complete(study.rows)
+    names = [setting for score, setting in ranking if not math.isinf(score)]
+    lines = ["| what the paper may report | best setting | its misfit |", "|---|---|---|"]
+    for name, reading in READINGS.items():
+        scored = [(misfit(study.rows, s, cells, stage.seeds, reading), s) for s in names]
+        score, setting = min(scored, key=lambda pair: pair[0], default=(math.inf, BASE))
+        lines.append(f"| {name} | {setting.name} | {score:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _questions(study: Study) -> str:
+    """Every question and option, with the line of code that it would be."""
+    lines = ["| question | option | the line of code |", "|---|---|---|"]
+    for question, options in QUESTIONS.items():
+        for option, meaning in options.items():
+            code = f"`{meaning.code}`" if meaning.code else "–"
+            lines.append(f"| {question} | {option} | {code.replace('|', '&#124;')} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[Study], str]] = {
+    "stages": _stages,
+    "ranking": _ranking,
+    "factorial": _factorial,
+    "varied": _varied,
+    "cells": _cells,
+    "readings": _readings,
+    "questions": _questions,
+}
+"""Name of a block of the README -> what fills it."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from paper.cells import SEEDS
-from paper.recovery.misfit import Rows, misfit
+from paper.recovery.misfit import Rows, misfit, run_keys
 from paper.recovery.settings import Setting, factorial, variations
 from sal.run import Run
 
@@ -39,20 +38,30 @@ class Stage:
             for run in setting.runs([dataset], self.areas, [seed])
         ]
 
-    def ranking(self, rows: Rows) -> list[tuple[float, Setting]]:
-        """(misfit, setting), best first; infinite where runs are missing."""
-        scored = [
-            (misfit(rows, setting, self.datasets, self.areas, self.seeds), setting)
-            for setting in self.settings
+    def complete(self, rows: Rows) -> list[tuple[str, int]]:
+        """The cells (data set, K) of which all settings have all their runs."""
+        return [
+            (dataset, count)
+            for dataset in self.datasets
+            for count in self.areas
+            if all(
+                name in rows
+                for setting in self.settings
+                for name in run_keys(setting, dataset, count, self.seeds)
+            )
         ]
+
+    def ranking(self, rows: Rows) -> list[tuple[float, Setting]]:
+        """(misfit over the complete cells, setting), best first; infinite where there are none."""
+        cells = self.complete(rows)
+        scored = [(misfit(rows, setting, cells, self.seeds), setting) for setting in self.settings]
         return sorted(scored, key=lambda pair: pair[0])
 
     def best(self, rows: Rows, count: int) -> tuple[Setting, ...] | None:
         """The settings that fit best; None as long as runs are missing."""
-        ranking = self.ranking(rows)
-        if math.isinf(ranking[-1][0]):
+        if len(self.complete(rows)) < len(self.datasets) * len(self.areas):
             return None
-        return tuple(setting for _, setting in ranking[:count])
+        return tuple(setting for _, setting in self.ranking(rows)[:count])
 
 
 SMALL = ("digits", "semeion", "usps")

@@ -1,0 +1,105 @@
+"""The study's figures: the field of settings, and where the leading ones miss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+
+mpl.use("agg")
+
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from paper import paths
+from paper.recovery.settings import FACTORIAL, Setting
+from sal.data import DATASETS
+
+LIMIT = 6
+"""Standard deviations at which the colours end."""
+METRICS = {"accuracy": "accuracy", "train_loss": "training loss", "val_loss": "validation loss"}
+
+
+def draw(frame: pd.DataFrame, leaders: Sequence[Setting], place: paths.Place) -> None:
+    """Writes both figures as PDF and PNG.
+
+    Args:
+        frame: ``report.Study.frame``.
+        leaders: The settings of the second figure, the base first.
+        place: Where figures go.
+    """
+    if frame.empty:
+        return
+    for name, figure in {
+        "recovery_field": field(frame),
+        "recovery_cells": cells(frame, leaders),
+    }.items():
+        for suffix in ("pdf", "png"):
+            path = place.figure(name, suffix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            metadata = {"CreationDate": None} if suffix == "pdf" else None
+            figure.savefig(path, dpi=150, metadata=metadata)
+        plt.close(figure)
+
+
+def field(frame: pd.DataFrame) -> Figure:
+    """Every screened setting's misfit by data set, by the options of the factorial's questions."""
+    screened = frame[frame["areas"].isin((1, 4, 16))].copy()
+    screened["square"] = screened["deviation"] ** 2
+    scores = screened.groupby(["setting", "dataset"])["square"].mean().unstack()
+    scores = scores[[name for name in ("digits", "semeion", "usps") if name in scores]].dropna()
+    scores.columns = [DATASETS[name].title for name in scores.columns]
+    scores["all"] = scores.mean(axis=1)
+    questions = list(FACTORIAL)
+    figure, axes = plt.subplots(
+        len(questions), 1, figsize=(9, 1.9 * len(questions)), sharex=True, layout="constrained"
+    )
+    settings = {name: Setting.named(name) for name in scores.index}
+    long = scores.melt(ignore_index=False, var_name="data set", value_name="misfit").reset_index()
+    for axis, question in zip(axes, questions, strict=True):
+        long["option"] = [settings[name].answer(question) for name in long["setting"]]
+        shown = long[long["option"].isin(FACTORIAL[question])]
+        sns.stripplot(
+            shown, x="misfit", y="option", hue="data set", order=FACTORIAL[question], dodge=True,
+            size=2.5, palette="colorblind", ax=axis, legend=axis is axes[0], alpha=0.7,
+        )  # fmt: skip
+        axis.set(xscale="log", ylabel="", title="")
+        axis.set_title(question, loc="left", fontsize=10)
+        axis.axvline(4, color="black", linewidth=0.8, linestyle=":")
+    axes[0].legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1.02), frameon=False)
+    axes[-1].set_xlabel(
+        "mean square of (ours − published) / published standard deviation, K = 1, 4, 16, one seed; "
+        "dotted: all at the limit of “reproduced”",
+        fontsize=8,
+    )
+    return figure
+
+
+def cells(frame: pd.DataFrame, leaders: Sequence[Setting]) -> Figure:
+    """The deviation of every cell, of the leading settings."""
+    figure = plt.figure(figsize=(11, 0.9 + 2.6 * len(leaders)), layout="constrained")
+    norm = TwoSlopeNorm(0, -LIMIT, LIMIT)
+    parts = figure.subfigures(len(leaders), 1, squeeze=False)[:, 0]
+    for part, setting in zip(parts, leaders, strict=True):
+        part.suptitle(setting.name, fontsize=10, x=0.01, horizontalalignment="left")
+        own = frame[frame["setting"] == setting.name]
+        names = list(dict.fromkeys(own["dataset"]))
+        axes = part.subplots(1, len(METRICS), sharey=True)
+        for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):
+            grid = own[own["metric"] == metric].pivot(
+                index="dataset", columns="areas", values="deviation"
+            )
+            grid = grid.loc[names].rename(index={name: DATASETS[name].title for name in names})
+            sns.heatmap(
+                grid, norm=norm, cmap="RdBu_r", annot=True, fmt="+.1f", cbar=False, ax=axis,
+                linewidths=0.5, annot_kws={"fontsize": 8},
+            )  # fmt: skip
+            axis.set(xlabel="areas K", ylabel="")
+            axis.set_title(title, fontsize=9)
+            axis.tick_params(axis="y", rotation=0)
+        bar = part.colorbar(mpl.cm.ScalarMappable(norm, "RdBu_r"), ax=axes, extend="both")
+        bar.set_label("(ours − published)\n/ published std", fontsize=8)
+    return figure
