@@ -86,6 +86,9 @@ class SALConfig(NetConfig):
     """Initial distribution of V, as ``init``; torch also draws the router's bias from it, which
     otherwise starts at zero."""
 
+    router_init_scale: float = 1.0
+    """Factor of the router's initial weights and bias, > 0."""
+
     router_bias: bool = True
     """Whether the router has a bias (eq. 1, lost: a "learnable linear mapping")."""
 
@@ -112,6 +115,7 @@ class SALConfig(NetConfig):
         one_of("prototypes", self.prototypes, ("normal", "unit"))
         positive("feedback_scale", self.feedback_scale)
         positive("output_rate", self.output_rate)
+        positive("router_init_scale", self.router_init_scale)
         not_negative("router_rate", self.router_rate)
         if self.error_limit is not None:
             positive("error_limit", self.error_limit)
@@ -279,9 +283,10 @@ class SAL(NetLearner):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """V [D, F], c [F] and p [K, F] of one replica."""
         generator = streams.generator("router", index)
-        v_DF = init_weights_(torch.empty(D, F), self.config.router_init, 1.0, generator)
+        kind, scale = self.config.router_init, self.config.router_init_scale
+        v_DF = init_weights_(torch.empty(D, F), kind, scale, generator)
         # PyTorch's Linear draws its bias with the weights' bound: as one more input.
-        bound = D**-0.5 if self.config.router_init == "torch" else 0.0
+        bound = scale * D**-0.5 if kind == "torch" else 0.0
         c_F = torch.empty(F).uniform_(-bound, bound, generator=generator)
         p_KF = torch.empty(K, F).normal_(generator=streams.generator("prototypes", index))
         if self.config.prototypes == "unit":

@@ -152,16 +152,37 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_untouched_sets():
     rows, found = {}, []
     for stage in stages(rows):
         found.append(stage)
-        assert stage.complete(rows) == [] or stage.name == "one choice changed"
         rows.update(rows_of(stage, value))
-    names = ["combinations", "one choice changed", "final", "untouched sets"]
-    assert [stage.name for stage in found] == names
-    _, varied, final, untouched = found
-    assert set(variations(good)) | set(variations(BASE)) | {good, BASE} == set(varied.settings)
+    names = [stage.name for stage in found]
+    assert names[:2] == ["combinations", "one choice changed"]
+    assert names[2] == f"round 1 from {good.name}", "and no second one, since none is better"
+    assert names[3].startswith("round 1 from ")
+    assert names[4:] == ["final", "untouched sets"]
+    varied, around, from_relu, final, untouched = found[1:]
+    assert set(variations(good)) | set(variations(BASE)) == set(varied.settings)
+    assert set(around.settings) <= {good, *variations(good)}
+    assert from_relu.settings[0].answer("activation") == "relu"
     assert (len(final.settings), final.settings[0]) == (FINALISTS, good)
     assert (len(untouched.settings), untouched.settings[0]) == (WINNERS, good)
-    assert not set(untouched.datasets) & {d for stage in found[:3] for d in stage.datasets}
+    assert not set(untouched.datasets) & {d for stage in found[:-1] for d in stage.datasets}
     assert final.best(rows, 1) == (good,)
+
+
+def test_the_descent_goes_on_from_what_is_better_for_three_rounds_at_most():
+    start = Setting.of({"activation": "tanh"})
+    path = [start]
+    for question in ("derivative", "feedback", "biases", "divisor"):
+        path.append(path[-1].varied(question, list(QUESTIONS[question])[1]))
+    rank = {
+        key(run): number
+        for number, setting in enumerate(path, start=1)
+        for run in setting.runs(SMALL, (1, 4, 16), [0])
+    }
+    rows, seen = {}, []
+    for stage in study._descent(rows, start):
+        seen.append(stage.settings[0])
+        rows.update(rows_of(stage, lambda run: row(-9.0 * (5 - rank.get(key(run), 0)), 9.0, 9.0)))
+    assert seen == path[:3]
 
 
 def test_first_seeds_come_before_second_ones_and_a_ranking_is_on_cells_that_all_have():

@@ -7,7 +7,7 @@ too: each option says what the authors' code would look like if it were so.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +107,9 @@ QUESTIONS: dict[str, dict[str, Option]] = {
         "torch": Option("nn.Linear(D, F)"),
         "kaiming": Option("kaiming_normal_(router.weight)", {"router_init": "kaiming"}),
         "normal": Option("torch.randn(D, F)", {"router_init": "normal"}),
+        "0.01": Option(
+            "0.01 * torch.randn(D, F)", {"router_init": "normal", "router_init_scale": 0.01}
+        ),
     },
     "router bias": {
         "yes": NONE,
@@ -148,6 +151,8 @@ FACTORIAL = {
     "residual": ("none", "inside"),
 }
 """The questions that matter with one area, asked in all combinations."""
+OF_DATA = ("pixels", "size", "split")
+"""Questions that the baseline has, too, and answers."""
 
 
 @dataclass(frozen=True)
@@ -236,9 +241,13 @@ def factorial() -> list[Setting]:
     ]
 
 
-def variations(setting: Setting) -> Iterator[Setting]:
-    """The setting with one answer changed, for every option of every question."""
+def variations(
+    setting: Setting, questions: Collection[str] = QUESTIONS.keys()
+) -> Iterator[Setting]:
+    """The setting with one answer changed, for every option of the questions."""
     for question, options in QUESTIONS.items():
+        if question not in questions:
+            continue
         for option in options:
             if option != setting.answer(question):
                 yield setting.varied(question, option)

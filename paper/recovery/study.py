@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from paper.cells import SEEDS
 from paper.recovery.misfit import Rows, misfit, run_keys
-from paper.recovery.settings import Setting, factorial, variations
+from paper.recovery.settings import OF_DATA, QUESTIONS, Setting, factorial, variations
 from sal.run import Run
 
 EXPERIMENT = "recovery"
 BASE = Setting()
 """The setting recovered on Fashion-MNIST."""
 AREAS = (1, 2, 4, 8, 16)
+ROUNDS = 3
+"""Times that one choice is changed, from the best combination on, and from the best with ReLU."""
 FINALISTS, WINNERS = 20, 3
 """Settings that go on from the screen, and from the final."""
 
@@ -72,6 +74,21 @@ def screen(name: str, settings: Sequence[Setting]) -> Stage:
     return Stage(name, tuple(dict.fromkeys(settings)), SMALL, (1, 4, 16), (0,))
 
 
+def _descent(rows: Rows, start: Setting) -> Iterator[Stage]:
+    """Stages that change one answer each, from where the last one found the best."""
+    questions = [question for question in QUESTIONS if question not in OF_DATA]
+    centre = start
+    for number in range(1, ROUNDS + 1):
+        stage = screen(
+            f"round {number} from {start.name}", [centre, *variations(centre, questions)]
+        )
+        yield stage
+        best = stage.best(rows, 1)
+        if best is None or best[0] == centre:
+            return
+        centre = best[0]
+
+
 def stages(rows: Rows) -> Iterator[Stage]:
     """The stages in order, as far as the rows decide who is in them.
 
@@ -79,14 +96,20 @@ def stages(rows: Rows) -> Iterator[Stage]:
     """
     combinations = screen("combinations", factorial())
     yield combinations
-    best = combinations.best(rows, 1)
-    if best is None:
+    ranked = combinations.best(rows, len(combinations.settings))
+    if ranked is None:
         return
-    around = [*variations(BASE), *variations(best[0])]
-    varied = screen("one choice changed", [BASE, *best, *around])
+    varied = screen("one choice changed", [*variations(BASE), *variations(ranked[0])])
     yield varied
-    screened = screen("screen", [*combinations.settings, *varied.settings])
-    finalists = screened.best(rows, FINALISTS)
+    screened = [*combinations.settings, *varied.settings]
+    relu = next(setting for setting in ranked if setting.answer("activation") == "relu")
+    for start in dict.fromkeys((ranked[0], relu)):
+        for around in _descent(rows, start):
+            yield around
+            screened += around.settings
+            if around.best(rows, 1) is None:
+                return
+    finalists = screen("screen", screened).best(rows, FINALISTS)
     if finalists is None:
         return
     seeds = tuple(range(SEEDS))
