@@ -103,6 +103,13 @@ def test_a_published_deviation_of_nothing_has_the_floor():
     assert found == pytest.approx({"accuracy": 2.0, "train_loss": 2.0, "val_loss": -3.0})
 
 
+def test_no_areas_are_the_baseline_and_are_held_to_its_column():
+    rows = cell_rows(BASE, "digits", 0, [row(38.53 + 5.78, 1.81, 1.81)])
+    assert [run.learner for run in BASE.runs(["digits"], [0], [0])] == ["bp"]
+    found = deviations(rows, BASE, "digits", 0, (0,))
+    assert found == pytest.approx({"accuracy": 1.0, "train_loss": 0.0, "val_loss": 0.0})
+
+
 def test_the_misfit_is_the_mean_square_over_cells_and_metrics():
     rows = cell_rows(BASE, "digits", 4, [row(53.59 + 8.37, 2.06, 2.15)])
     rows |= cell_rows(BASE, "cifar10", 1, [row(33.90 + 0.6, 1.92, 1.88)])
@@ -155,10 +162,12 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_untouched_sets():
         rows.update(rows_of(stage, value))
     names = [stage.name for stage in found]
     assert names[:2] == ["combinations", "one choice changed"]
-    assert names[2] == f"round 1 from {good.name}", "and no second one, since none is better"
-    assert names[3].startswith("round 1 from ")
-    assert names[4:] == ["final", "untouched sets"]
-    varied, around, from_relu, final, untouched = found[1:]
+    assert names[3] == f"round 1 from {good.name}", "and no second one, since none is better"
+    assert names[4].startswith("round 1 from ")
+    assert (names[2], *names[5:]) == ("baseline", "final", "untouched sets")
+    varied, baseline, around, from_relu, final, untouched = found[1:]
+    assert {run.learner for run in baseline.runs()} == {"bp"}
+    assert {run.protocol.validation_share for run in baseline.runs()} == {0.1, 0.2, 0.3}
     assert set(variations(good)) | set(variations(BASE)) == set(varied.settings)
     assert set(around.settings) <= {good, *variations(good)}
     assert from_relu.settings[0].answer("activation") == "relu"

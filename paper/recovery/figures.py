@@ -85,7 +85,7 @@ def cells(frame: pd.DataFrame, leaders: Sequence[Setting]) -> Figure:
     parts = figure.subfigures(len(leaders), 1, squeeze=False)[:, 0]
     for part, setting in zip(parts, leaders, strict=True):
         part.suptitle(setting.name, fontsize=10, x=0.01, horizontalalignment="left")
-        own = frame[frame["setting"] == setting.name]
+        own = frame[(frame["setting"] == setting.name) & (frame["areas"] > 0)]
         names = list(dict.fromkeys(own["dataset"]))
         axes = part.subplots(1, len(METRICS), sharey=True)
         for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):

@@ -86,7 +86,7 @@ def deviations(
     read = [reading(row) for row in found]
     result = {}
     for metric in TABLES:
-        mean, std = target(metric, dataset, f"SAL-{areas}")
+        mean, std = target(metric, dataset, f"SAL-{areas}" if areas else "Baseline")
         ours = sum(values[metric] for values in read) / len(read)
         result[metric] = max(-WORST, min(WORST, (ours - mean) / std))
     return result

@@ -209,7 +209,7 @@ def _cells(study: Study) -> str:
     frame = study.frame
     lines = ["| setting | data set | K | " + " | ".join(TABLES) + " |", "|---|---|---|---|---|---|"]
     for setting in study.leaders():
-        own = frame[frame["setting"] == setting.name]
+        own = frame[(frame["setting"] == setting.name) & (frame["areas"] > 0)]
         for (dataset, areas), cell in own.groupby(["dataset", "areas"], sort=False):
             by_metric = cell.set_index("metric")
             shown = [

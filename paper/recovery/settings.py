@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from baselines import BPConfig
 from sal import SALConfig
 from sal.run import Run
 from sal.train import Protocol
@@ -218,12 +219,12 @@ class Setting:
     def runs(
         self, datasets: Sequence[str], areas: Sequence[int], seeds: Sequence[int]
     ) -> list[Run]:
-        """The runs of the setting, seed by seed."""
+        """The runs of the setting, seed by seed; 0 areas: the baseline under its protocol."""
         return [
             Run(
                 dataset=dataset,
-                learner="sal",
-                config=self.config(count),
+                learner="sal" if count else "bp",
+                config=self.config(count) if count else BPConfig(),
                 seed=seed,
                 protocol=self.protocol(),
             )

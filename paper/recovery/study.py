@@ -101,6 +101,8 @@ def stages(rows: Rows) -> Iterator[Stage]:
         return
     varied = screen("one choice changed", [*variations(BASE), *variations(ranked[0])])
     yield varied
+    of_data = (BASE, *variations(BASE, OF_DATA))
+    yield Stage("baseline", of_data, SMALL, (0,), tuple(range(SEEDS)))
     screened = [*combinations.settings, *varied.settings]
     relu = next(setting for setting in ranked if setting.answer("activation") == "relu")
     for start in dict.fromkeys((ranked[0], relu)):
