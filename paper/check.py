@@ -91,7 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns 0 if everything holds, else 1."""
     parser = argparse.ArgumentParser(prog="check_paper", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--rerun", type=int, default=2, metavar="N", help="rows of Digits to make again; default 2"
+        "--rerun",
+        type=int,
+        default=2,
+        metavar="N",
+        help="rows of Digits of each ledger to make again; default 2",
     )
     parser.add_argument("--draw", type=int, metavar="SEED", help="repeat a draw of those rows")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
@@ -100,16 +104,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     problems = table_problems(place)
     if git("rev-parse", "HEAD") is None:
         problems.append("rows cannot be checked: this is no git checkout with its history")
-    fresh = []
+    draw = random.randrange(2**32) if options.draw is None else options.draw
+    chosen = []
     for module in EXPERIMENTS:
         rows, torn = read(place.ledger(module.EXPERIMENT))
         problems += torn + row_problems(rows)
         counting = [row for row in rows if is_current(row)]
-        fresh += counting
+        digits = [row for row in counting if row["dataset"] == RERUN_DATASET]
+        chosen += random.Random(draw).sample(digits, min(options.rerun, len(digits)))
         print(f"{module.EXPERIMENT}: {len(rows)} rows, {len(rows) - len(counting)} of them stale")
-    draw = random.randrange(2**32) if options.draw is None else options.draw
-    candidates = [row for row in fresh if row["dataset"] == RERUN_DATASET]
-    chosen = random.Random(draw).sample(candidates, min(options.rerun, len(candidates)))
     if options.rerun and not chosen:
         problems.append(f"there is no row of {RERUN_DATASET} to make again")
     print(f"making {len(chosen)} rows of {RERUN_DATASET} again (--draw {draw})")
@@ -136,7 +139,11 @@ def _run(row: dict[str, Any]) -> Run:
 
 
 def _label(row: dict[str, Any]) -> str:
-    return f"{row['dataset']} {row['learner']} areas {row['areas']} seed {row['seed']}"
+    """The run's own label where the run can be told."""
+    try:
+        return _run(row).label
+    except (ValueError, TypeError):
+        return f"{row['dataset']} {row['learner']} seed {row['seed']}"
 
 
 def _machine(row: dict[str, Any]) -> tuple:

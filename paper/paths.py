@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent
 PUBLISHED = PACKAGE / "published.csv"
 README = REPOSITORY / "README.md"
+RECOVERY = PACKAGE / "recovery" / "README.md"
+IS_CHECKOUT = (REPOSITORY / "pyproject.toml").exists()
 CODE = ("sal", "baselines", "paper/*.py", "pyproject.toml")
 """What a result depends on, as git pathspecs: results made while these differ from their commit are
 made from uncommitted code."""
@@ -45,8 +48,7 @@ def committed() -> Place:
     From an installed wheel, which has no repository around it, ``sal-paper`` in the working
     folder takes its place.
     """
-    is_checkout = (REPOSITORY / "pyproject.toml").exists()
-    return Place(PACKAGE if is_checkout else Path.cwd() / "sal-paper", published=True)
+    return Place(PACKAGE if IS_CHECKOUT else Path.cwd() / "sal-paper", published=True)
 
 
 def fresh() -> Place:
@@ -57,3 +59,22 @@ def fresh() -> Place:
 def quick() -> Place:
     """Runs that are shorter than the paper's; never mixed with the others."""
     return Place(committed().root / "quick", published=False)
+
+
+def documents(place: Place, *paths: Path) -> list[Path]:
+    """Those of the repository's documents that hold results of ``place``: all, or none."""
+    ours = IS_CHECKOUT and place == committed()
+    return [path for path in paths if ours and path.exists()]
+
+
+def write(texts: Mapping[Path, str]) -> None:
+    """Writes text files, each at once or not at all.
+
+    Raises:
+        OSError: One cannot be written.
+    """
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.part")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)

@@ -199,7 +199,8 @@ def _cost(run: Run, epochs: int | None = None) -> float:
     """Arithmetic of a run in arbitrary units: the size of the progress bar."""
     spec = DATASETS[run.dataset]
     width = sum(getattr(run.config, "hidden", (256,)))
-    return (epochs or run.protocol.epochs) * spec.n_train * spec.size[0] * spec.size[1] * width
+    rows, columns = (run.protocol.size or length for length in spec.size)
+    return (epochs or run.protocol.epochs) * spec.n_train * rows * columns * width
 
 
 def _metrics(row: dict[str, Any]) -> str:

@@ -50,7 +50,8 @@ class Protocol(Config):
     """Pixel scaling, a key of ``sal.data.pixels.SCALINGS``."""
     size: int | None = None
     """Rows and columns that images are resized to, 1 to 1024; None: native. The column of Table 1
-    that gives the resolution is lost."""
+    that gives the resolution is lost. This and the next are what ``run.execute`` gives to
+    ``partition``; ``train`` takes the data as they come."""
     validation_share: float = 0.2
     """Part of a data set without official test part that validates, in (0, 1)."""
 

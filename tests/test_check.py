@@ -65,7 +65,7 @@ def test_a_row_whose_configuration_is_not_to_be_had_any_more_is_named(checked, r
     old = row | {"config": row["config"] | {"dropout": 0.5}}
     status, (error,) = checked(old)
     assert status == 1
-    assert "digits bp areas None seed 0: cannot be made again" in error
+    assert "digits bp seed 0: cannot be made again" in error
     assert "dropout" in error
 
 
@@ -89,7 +89,7 @@ def test_a_run_that_diverges_on_one_machine_only_is_an_error(checked, row, diver
     claimed = row | bad if which == "the row" else diverged | ok
     status, (error,) = checked(claimed | ELSEWHERE)
     assert status == 1
-    assert "digits bp areas None seed 0: made again, it is" in error
+    assert "digits bp epochs=1 seed 0: made again, it is" in error
 
 
 def test_rows_of_one_run_may_differ_between_machine_types_versions_and_data(checked, row):

@@ -379,7 +379,7 @@ def test_rows_of_real_runs_pass_with_their_runs_made_again(committed, capsys):
 def test_a_run_that_comes_out_otherwise_is_found(committed, capsys):
     committed({"weights_sha256": "0" * 64})
     assert check.main(["--rerun", "2"]) == 1
-    assert "digits bp areas None seed 0: made again, its weights differ" in capsys.readouterr().err
+    assert "digits bp seed 0: made again, its weights differ" in capsys.readouterr().err
 
 
 @needs_git
@@ -402,7 +402,7 @@ def test_a_row_of_another_machine_is_held_to_its_metrics(committed, real_rows, c
 def test_rows_without_a_past_are_refused(committed, capsys, change, message):
     committed(change)
     assert check.main(["--rerun", "0"]) == 1
-    assert f"digits bp areas None seed 0: {message}" in capsys.readouterr().err
+    assert f"digits bp seed 0: {message}" in capsys.readouterr().err
 
 
 @needs_git

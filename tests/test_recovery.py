@@ -4,15 +4,25 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from paper import paths
 from paper.cells import SEEDS
 from paper.recovery import __main__ as command
 from paper.recovery import report, study
 from paper.recovery.misfit import best_epoch, deviations, last, misfit, running
-from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, factorial, variations
+from paper.recovery.settings import (
+    FACTORIAL,
+    OF_DATA,
+    OF_ROUTING,
+    QUESTIONS,
+    Setting,
+    factorial,
+    variations,
+)
 from paper.recovery.study import BASE, FINALISTS, SMALL, WINNERS, Stage, stages
-from paper.results import key
+from paper.results import append, key
+from paper.runner import Task, run_row
 from paper.settings import SETTINGS
 from sal.train import Protocol
 
@@ -65,6 +75,26 @@ def test_every_option_makes_a_run_that_differs_from_the_bases():
     for setting in variations(BASE):
         (ours,), (base,) = (s.runs(["digits"], [4], [0]) for s in (setting, BASE))
         assert key(ours) != key(base), setting.name
+
+
+def test_feedback_has_the_spread_that_the_line_of_code_gives():
+    C, H = 10, 256
+    init, generator = torch.nn.init, torch.Generator().manual_seed(0)
+    made = {
+        "normal": torch.randn(C, H, generator=generator),
+        "0.58": 2 * torch.rand(C, H, generator=generator) - 1,
+        "kaiming": init.kaiming_normal_(torch.empty(H, C), generator=generator),
+        "xavier": init.xavier_normal_(torch.empty(C, H), generator=generator),
+    }
+    for option, b_CH in made.items():
+        scale = BASE.varied("feedback", option).config(1).feedback_scale
+        assert scale == pytest.approx(b_CH.std().item(), rel=0.05), option
+
+
+def test_with_one_area_questions_of_routing_change_nothing():
+    for setting in variations(BASE, OF_ROUTING):
+        assert setting.config(1) == BASE.config(1)
+        assert setting.config(2) != BASE.config(2)
 
 
 def test_variations_change_one_answer_each_and_leave_none_out():
@@ -162,19 +192,30 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_untouched_sets():
         rows.update(rows_of(stage, value))
     names = [stage.name for stage in found]
     assert names[:2] == ["combinations", "one choice changed"]
-    assert names[3] == f"round 1 from {good.name}", "and no second one, since none is better"
-    assert names[4].startswith("round 1 from ")
-    assert (names[2], *names[5:]) == ("baseline", "final", "untouched sets")
-    varied, baseline, around, from_relu, final, untouched = found[1:]
+    assert names[4] == f"round 1 from {good.name}", "and no second one, since none is better"
+    assert names[3].startswith("round 1 from ")
+    assert names[2] == "baseline"
+    assert names[5:] == ["screen", "final", "final on STL-10", "winners"]
+    varied, baseline, from_relu, around, pool, final, images, winners = found[1:]
+    assert not {question for s in pool.settings for question, _ in s.choices} & set(OF_DATA)
+    assert set(pool.settings) >= {*factorial(), *around.settings, *from_relu.settings}
     assert {run.learner for run in baseline.runs()} == {"bp"}
     assert {run.protocol.validation_share for run in baseline.runs()} == {0.1, 0.2, 0.3}
     assert set(variations(good)) | set(variations(BASE)) == set(varied.settings)
     assert set(around.settings) <= {good, *variations(good)}
     assert from_relu.settings[0].answer("activation") == "relu"
     assert (len(final.settings), final.settings[0]) == (FINALISTS, good)
-    assert (len(untouched.settings), untouched.settings[0]) == (WINNERS, good)
-    assert not set(untouched.datasets) & {d for stage in found[:-1] for d in stage.datasets}
-    assert final.best(rows, 1) == (good,)
+    halves = [s.answer("activation") for s in final.settings]
+    assert halves.count("relu") == halves.count("tanh") == FINALISTS // 2
+    assert images.settings == final.settings
+    assert (len(winners.settings), winners.settings[0]) == (WINNERS, good)
+    seen = {dataset for stage in found[:-1] for dataset in stage.datasets}
+    assert set(winners.datasets) - seen == {"fashion_mnist", "mnist", "cifar10"}
+    assert len(winners.runs()) == 3 * 4 * 5 * 5
+    assert study.overall(rows, good, (final, images)) == pytest.approx(
+        (15 * misfit(rows, good, final.complete(rows), final.seeds)
+         + 3 * misfit(rows, good, images.complete(rows), (0,))) / 18
+    )  # fmt: skip
 
 
 def test_the_descent_goes_on_from_what_is_better_for_three_rounds_at_most():
@@ -216,11 +257,11 @@ def test_first_seeds_come_before_second_ones_and_a_ranking_is_on_cells_that_all_
 @pytest.fixture
 def small(monkeypatch, place):
     """A study of two settings on Digits, in a place taken for the committed one."""
-    stage = Stage("test", (BASE, TANH), ("digits",), (1, 4), (0,))
+    stage = Stage(study.LAST, (BASE, TANH), ("digits",), (1, 4), (0,))
     for module in (command, report, study):
         monkeypatch.setattr(module, "stages", lambda rows: iter([stage]))
     monkeypatch.setattr(paths, "committed", lambda: place)
-    monkeypatch.setattr(report, "README", place.root / "README.md")
+    monkeypatch.setattr(paths, "RECOVERY", place.root / "README.md")
     marks = (f"<!-- {name}:begin -->\n<!-- {name}:end -->" for name in report.BLOCKS)
     (place.root / "README.md").write_text("\n".join(marks) + "\n")
     return place
@@ -228,9 +269,9 @@ def small(monkeypatch, place):
 
 def test_the_study_is_run_once_and_reported_with_its_figures(small, capsys):
     assert command.main(["--jobs", "2"]) == 0
-    assert "test: 4 of 4 runs" in capsys.readouterr().out
+    assert "winners: 4 of 4 runs" in capsys.readouterr().out
     text = (small.root / "README.md").read_text()
-    assert "| test | 2 | Digits | 1, 4 | 1 | 4 of 4 runs |" in text
+    assert "| winners | 2 | Digits | 1, 4 | 1 | 4 of 4 runs |" in text
     assert "activation: tanh; divisor: count" in text
     lines = small.table("recovery", "csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 3, "settings, K and metrics"
@@ -244,11 +285,71 @@ def test_the_study_is_run_once_and_reported_with_its_figures(small, capsys):
 
 
 def test_what_is_left_out_is_reported_as_not_there(small, capsys):
-    assert command.main(["--seeds", "0"]) == 0
-    assert "test: 0 of 4 runs" in capsys.readouterr().out
-    assert (
-        "| test | 2 | Digits | 1, 4 | 1 | 0 of 4 runs |" in (small.root / "README.md").read_text()
-    )
+    assert command.main(["--datasets", "usps"]) == 1
+    output = capsys.readouterr().out
+    assert "winners: 0 of 4 runs" in output
+    assert "the study is not complete" in output
+    text = (small.root / "README.md").read_text()
+    assert "| winners | 2 | Digits | 1, 4 | 1 | 0 of 4 runs |" in text
+
+
+def test_data_that_are_not_at_hand_are_named_before_anything_is_trained(
+    small, capsys, monkeypatch, tmp_path
+):
+    stage = Stage(study.LAST, (BASE,), ("usps",), (1,), (0, 1))
+    monkeypatch.setattr(command, "stages", lambda rows: iter([stage]))
+    monkeypatch.setenv("SAL_DATA_DIR", str(tmp_path / "empty"))
+    monkeypatch.setenv("SAL_OFFLINE", "1")
+    monkeypatch.setattr(command, "make", None)
+    assert command.main([]) == 1
+    assert "error: usps:" in capsys.readouterr().err
+
+
+def test_the_blocks_show_numbers_worked_out_by_hand(monkeypatch):
+    """Digits SAL-4, published 53.59 +- 8.37, 2.06 +- 0.08, 2.07 +- 0.08."""
+    near, far = BASE, Setting.of({"activation": "tanh"})
+    changed = BASE.varied("divisor", "count")
+    values = {near: 53.59 + 8.37, far: 53.59 - 2 * 8.37, changed: 53.59 + 3 * 8.37}
+    history = {"accuracy": [53.59, 1.0], "train_loss": [2.06] * 2, "val_loss": [2.07] * 2}
+    rows = {}
+    for setting, accuracy in values.items():
+        rows |= cell_rows(setting, "digits", 4, [row(accuracy, 2.06, 2.07, history=history)])
+    combinations = Stage("combinations", (near, far), ("digits",), (4,), (0,))
+    varied = Stage("one choice changed", (changed,), ("digits",), (4,), (0,))
+    monkeypatch.setattr(report, "stages", lambda rows: iter([combinations, varied]))
+    found = report.Study(rows)
+    assert "| activation | relu | 0.3 (0.3) | 0.3 (0.3) |" in report._factorial(found)
+    assert "| activation | tanh | 1.3 (1.3) | 1.3 (1.3) |" in report._factorial(found)
+    text = report._varied(found)
+    assert "| none changed | – | 0.3 | 0.3 |" in text
+    assert "| divisor | count | 3.0 | 3.0 |" in text
+    assert "| activation | tanh | 1.3 | 1.3 |" in text
+    assert "| divisor | m | – | – |" in text
+    assert "| combinations | all after the last epoch | base | 0.33 |" in report._readings(found)
+    best = "| combinations | all after the epoch of the best validation accuracy | base | 0.00 |"
+    assert best in report._readings(found)
+    assert "| base | Digits | 4 | 1 | 61.96 (+1.0) | 2.060 (+0.0) |" in report._cells(found)
+    ranking = report._ranking(found)
+    assert "| 1 | base | **0.3** | 0.3 |" in ranking
+    assert "| 2 | activation: tanh | **1.3** | 1.3 |" in ranking
+    assert found.leaders() == [BASE, changed]
+    assert not found.complete
+
+
+def test_the_base_is_shown_with_the_runs_of_table_2(small):
+    plain = replace(SETTINGS["fashion-mnist"], areas=(4,))
+    (run,) = BASE.runs(["digits"], [4], [0])
+    append(small.ledger("table2"), run_row(replace(run, config=plain), Task.now("table2", "cpu")))
+    found = report.Study.read(small)
+    assert key(run) in found.rows
+    assert found.rows[key(run)]["experiment"] == "table2"
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--jobs"])
+def test_counts_are_at_least_one(small, option, capsys):
+    with pytest.raises(SystemExit):
+        command.main([option, "0"])
+    assert "must be an integer >= 1" in capsys.readouterr().err
 
 
 def test_an_unknown_data_set_is_refused(small, capsys):

@@ -94,22 +94,40 @@ def test_the_share_that_validates_is_the_one_asked_for(digits, share):
     assert parts.split == f"stratified {100 - percent}/{percent} of the seed"
 
 
-def test_images_are_resized_as_pil_does(digits):
-    parts = partition(digits, [Streams(0)], size=5)
-    assert parts.train_x_ND.shape == (1797, 25)
-    image = Image.fromarray(digits.train_images[0].numpy())
-    wanted = np.asarray(image.resize((5, 5), Image.Resampling.BILINEAR))
-    ours = parts.train_x_ND.values_ND[0].view(5, 5).numpy()
-    assert np.abs(ours.astype(int) - wanted.astype(int)).max() <= 1
-    assert resized(digits.train_images, None) is digits.train_images
+@pytest.mark.parametrize("pixel_max", [1, 16, 255])
+@pytest.mark.parametrize("size", [5, 16, 21])
+def test_images_are_resized_as_pil_does_with_those_of_a_file(pixel_max, size):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, pixel_max + 1, (4, 16, 16), generator=generator).to(torch.uint8)
+    ours, largest = resized(images, pixel_max, size)
+    assert (largest, ours.shape) == (255, (4, size, size))
+    for image, own in zip(images.numpy(), ours.numpy(), strict=True):
+        file = Image.fromarray(np.uint8(np.round(image * (255 / pixel_max))))
+        wanted = np.asarray(file.resize((size, size), Image.Resampling.BILINEAR))
+        assert np.abs(own.astype(int) - wanted.astype(int)).max() <= 1
+    same, largest = resized(images, pixel_max, None)
+    assert same is images
+    assert largest == pixel_max
+
+
+def test_a_share_that_leaves_a_part_without_classes_is_refused_by_name(digits):
+    with pytest.raises(ValueError, match="validation_share 0.001 does not split Digits"):
+        partition(digits, [Streams(0)], validation_share=0.001)
 
 
 def test_a_run_on_resized_images_has_a_net_of_their_size(digits):
     protocol = Protocol(epochs=1, size=4)
     run = Run(dataset="digits", learner="bp", config=BPConfig(), seed=0, protocol=protocol)
-    outcome, _ = execute(run, BP, digits)
-    full, _ = execute(dataclasses.replace(run, protocol=Protocol(epochs=1)), BP, digits)
-    assert outcome.last("val_loss") != full.last("val_loss")
+    made = []
+
+    class Spy(BP):
+        def __init__(self, config, in_features, *others):
+            made.append(in_features)
+            super().__init__(config, in_features, *others)
+
+    execute(run, Spy, digits)
+    execute(dataclasses.replace(run, protocol=Protocol(epochs=1)), Spy, digits)
+    assert made == [16, 64]
 
 
 # Order

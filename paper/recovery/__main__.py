@@ -9,16 +9,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from joblib import cpu_count
 from rich.console import Console
 
 from paper import paths
+from paper.options import add_machine_options, count, not_at_hand
 from paper.recovery import report
 from paper.recovery.study import EXPERIMENT, stages
 from paper.results import LedgerError, check_writable, current, read
-from paper.runner import make
+from paper.runner import make, missing
 from sal.data import DATASETS, DataError, resolve_name
-from sal.learner import DEVICES
 from sal.run import set_up_device
 
 
@@ -28,36 +27,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     place = paths.committed()
     try:
-        if not options.render_only:
-            set_up_device(options.device)
-            _train(options, place, console)
-        report.write(place, console)
-        return 0
+        failed = {} if options.render_only else _train(options, place, console)
+        complete = report.write(place, console)
     except (ValueError, DataError, LedgerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         console.print("interrupted: finished runs are in the ledger; the same command goes on")
         return 130
+    for label, why in failed.items():
+        print(f"error: {label}: {why}", file=sys.stderr)
+    if not complete:
+        console.print("the study is not complete: the same command goes on")
+    return 0 if complete and not failed else 1
 
 
-def _train(options: argparse.Namespace, place: paths.Place, console: Console) -> None:
+def _train(options: argparse.Namespace, place: paths.Place, console: Console) -> dict[str, object]:
+    """Makes the runs of one stage after the other; returns what failed, and why."""
+    set_up_device(options.device)
     ledger = place.ledger(EXPERIMENT)
     check_writable(ledger)
     only = [resolve_name(name) for name in options.datasets or DATASETS]
-    rows = current(read(ledger)[0])
-    for stage in stages(rows):
+    rows, _ = read(ledger)
+    there = current(rows)
+    for stage in stages(there):
         runs = [
             run
             for run in stage.runs()
             if run.dataset in only and (options.seeds is None or run.seed < options.seeds)
         ]
+        needed = {run.dataset for run in missing(runs, rows)}
+        absent, corrupt = not_at_hand(sorted(needed))
+        if lacking := absent | corrupt:
+            return lacking
         console.print(f"{stage.name}: {len(stage.settings)} settings, {len(runs)} runs")
         summary = make(runs, EXPERIMENT, place, console, device=options.device, jobs=options.jobs)
         if summary.failed:
-            label, why = next(iter(summary.failed.items()))
-            raise ValueError(f"{len(summary.failed)} runs failed, the first: {label}: {why}")
-        rows.update(current(read(ledger)[0]))
+            return summary.failed
+        rows, _ = read(ledger)
+        there.update(current(rows))
+    return {}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,15 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--datasets", nargs="+", metavar="NAME", help="only runs on these; default all"
     )
-    parser.add_argument("--seeds", type=int, metavar="N", help="only seeds 0 to N-1")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        default=cpu_count(),
-        help="runs side by side, one thread each; default the number of cores",
-    )
+    parser.add_argument("--seeds", type=count, metavar="N", help="only seeds 0 to N-1")
+    add_machine_options(parser)
     parser.add_argument("--render-only", action="store_true", help="only write the report")
     return parser
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib as mpl
-
-mpl.use("agg")
-
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
@@ -15,6 +12,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from paper import paths
+from paper.recovery.report import cells_of
 from paper.recovery.settings import FACTORIAL, Setting
 from sal.data import DATASETS
 
@@ -33,6 +31,7 @@ def draw(frame: pd.DataFrame, leaders: Sequence[Setting], place: paths.Place) ->
     """
     if frame.empty:
         return
+    mpl.use("agg")
     for name, figure in {
         "recovery_field": field(frame),
         "recovery_cells": cells(frame, leaders),
@@ -47,7 +46,7 @@ def draw(frame: pd.DataFrame, leaders: Sequence[Setting], place: paths.Place) ->
 
 def field(frame: pd.DataFrame) -> Figure:
     """Every screened setting's misfit by data set, by the options of the factorial's questions."""
-    screened = frame[frame["areas"].isin((1, 4, 16))].copy()
+    screened = frame[frame["areas"].isin((1, 4, 16)) & (frame["seeds"] == 1)].copy()
     screened["square"] = screened["deviation"] ** 2
     scores = screened.groupby(["setting", "dataset"])["square"].mean().unstack()
     scores = scores[[name for name in ("digits", "semeion", "usps") if name in scores]].dropna()
@@ -80,12 +79,15 @@ def field(frame: pd.DataFrame) -> Figure:
 
 def cells(frame: pd.DataFrame, leaders: Sequence[Setting]) -> Figure:
     """The deviation of every cell, of the leading settings."""
-    figure = plt.figure(figsize=(11, 0.9 + 2.6 * len(leaders)), layout="constrained")
+    found = {setting: cells_of(frame, setting) for setting in leaders}
+    leaders = [setting for setting in leaders if not found[setting].empty]
+    heights = [1.2 + 0.3 * found[setting]["dataset"].nunique() for setting in leaders]
+    figure = plt.figure(figsize=(11, sum(heights)), layout="constrained")
     norm = TwoSlopeNorm(0, -LIMIT, LIMIT)
-    parts = figure.subfigures(len(leaders), 1, squeeze=False)[:, 0]
+    parts = figure.subfigures(len(leaders), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, setting in zip(parts, leaders, strict=True):
         part.suptitle(setting.name, fontsize=10, x=0.01, horizontalalignment="left")
-        own = frame[(frame["setting"] == setting.name) & (frame["areas"] > 0)]
+        own = found[setting]
         names = list(dict.fromkeys(own["dataset"]))
         axes = part.subplots(1, len(METRICS), sharey=True)
         for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):

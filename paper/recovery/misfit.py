@@ -1,10 +1,10 @@
-"""How far a setting is from the published numbers: one likelihood over accuracy and both losses."""
+"""How far a setting is from the published numbers: one score over accuracy and both losses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from paper.cells import FLOOR, published
@@ -15,7 +15,7 @@ from sal.data import DATASETS
 TABLES = {"accuracy": "table2", "train_loss": "table3", "val_loss": "table4"}
 """Metric -> table of the paper."""
 WORST = 50.0
-"""Standard deviations counted for a run that diverged, and the most counted for any."""
+"""Standard deviations counted for a cell with a run that diverged, and the most for any."""
 
 Rows = Mapping[str, Mapping[str, Any]]
 Reading = Callable[[Mapping[str, Any]], Mapping[str, float]]
@@ -51,7 +51,7 @@ READINGS: dict[str, Reading] = {
 """What the paper may report of a run -> the reading."""
 
 
-@lru_cache
+@cache
 def target(metric: str, dataset: str, column: str) -> tuple[float, float]:
     """Published mean and standard deviation, the latter at least ``cells.FLOOR``."""
     frame = published(TABLES[metric])
@@ -76,7 +76,7 @@ def deviations(
 ) -> dict[str, float] | None:
     """(ours - published) / published standard deviation of a cell, by metric.
 
-    None where not all of the runs have a row. A run that diverged counts as ``WORST``.
+    None where not all of the runs have a row. A cell with a run that diverged has ``WORST``.
     """
     found = [rows.get(name) for name in run_keys(setting, dataset, areas, seeds)]
     if None in found:
@@ -92,11 +92,6 @@ def deviations(
     return result
 
 
-def log_likelihood(deviations: Sequence[float]) -> float:
-    """Of independent normal cells, up to a constant that all settings share."""
-    return -0.5 * math.fsum(z * z for z in deviations)
-
-
 def misfit(
     rows: Rows,
     setting: Setting,
@@ -106,9 +101,10 @@ def misfit(
 ) -> float:
     """Mean square of the deviations over metrics of cells (data set, K); infinite where runs lack.
 
-    It is -2 / n times the log-likelihood of n numbers. The mean of five runs of the authors' own
-    code would come out near 0.4, from their spread and ours alone; all numbers at the limit of
-    *reproduced*, 4.
+    It ranks as the likelihood of independent normal numbers with the published spreads does: it is
+    -2 / n times its logarithm. The authors' own code would come out near 0.4 with five runs and
+    near 1.2 with one, from their spread and ours alone; all numbers at the limit of *reproduced*,
+    at 4.
     """
     found: list[float] = []
     for dataset, count in cells:
@@ -116,4 +112,4 @@ def misfit(
         if cell is None:
             return math.inf
         found += cell.values()
-    return -2 * log_likelihood(found) / len(found) if found else math.inf
+    return math.fsum(z * z for z in found) / len(found) if found else math.inf

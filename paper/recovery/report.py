@@ -4,55 +4,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 from rich.console import Console
 
-from paper import paths, render
-from paper.recovery import figures
+from paper import convergence, paths, render
+from paper.cells import SEEDS
 from paper.recovery.misfit import READINGS, TABLES, Rows, deviations, misfit, run_keys
 from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
-from paper.recovery.study import BASE, EXPERIMENT, Stage, stages
+from paper.recovery.study import AREAS, BASE, EXPERIMENT, LAST, Stage, stages
 from paper.results import LedgerError, current, key, read
 from sal.data import DATASETS
 
 SESSION = "recover"
-README = Path(__file__).parent / "README.md"
 SHOWN = 10
 """Settings of a ranking that the README shows; the csv has all."""
 
 
 def pages(place: paths.Place) -> dict[Path, str]:
     """Every generated text: the csv of all settings, and the README with its blocks filled."""
-    study = Study.read(place)
+    return _pages(Study.read(place), place) if place.ledger(EXPERIMENT).exists() else {}
+
+
+def _pages(study: Study, place: paths.Place) -> dict[Path, str]:
     texts = {place.table("recovery", "csv"): study.frame.to_csv(index=False)}
-    if place == paths.committed() and README.exists():
-        text = README.read_text(encoding="utf-8")
+    for path in paths.documents(place, paths.RECOVERY):
+        texts[path] = path.read_text(encoding="utf-8")
         for name, block in BLOCKS.items():
-            text = render.between_marks(text, name, block(study))
-        texts[README] = text
+            texts[path] = render.between_marks(texts[path], name, block(study))
     return texts
 
 
-def write(place: paths.Place, console: Console) -> None:
-    """Writes the report's files and figures, and prints the rankings.
+def write(place: paths.Place, console: Console) -> bool:
+    """Writes the report's files and figures, and prints the rankings; whether it is complete.
 
     Raises:
         LedgerError: A file cannot be written.
     """
+    from paper.recovery import figures  # matplotlib takes seconds, and checking needs none
+
     study = Study.read(place)
     try:
-        for path, text in pages(place).items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        paths.write(_pages(study, place))
         figures.draw(study.frame, study.leaders(), place)
     except OSError as error:
         raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
     for stage in study.stages:
         console.print(f"{stage.name}: {_progress(stage, study.rows)}", highlight=False)
     console.print(_ranking(study), highlight=False, markup=False)
+    return study.complete
 
 
 class Study:
@@ -64,39 +69,58 @@ class Study:
 
     @classmethod
     def read(cls, place: paths.Place) -> Study:
-        """From the ledger of the study."""
-        return cls(current(read(place.ledger(EXPERIMENT))[0]))
+        """From the ledger of the study, and the base's runs from that of Table 2."""
+        rows = current(read(place.ledger(EXPERIMENT))[0])
+        made = current(read(place.ledger(convergence.EXPERIMENT))[0])
+        for run in REFERENCE.runs():
+            # There the output layer's start is left to be as the hidden layer's, here it is said.
+            config = replace(run.config, output_init=None, output_init_scale=None)
+            if found := made.get(key(replace(run, config=config))):
+                rows.setdefault(key(run), found)
+        return cls(rows)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all stages are decided and have all their runs."""
+        return self.stages[-1].name == LAST and self.stages[-1].best(self.rows, 1) is not None
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """One line for each setting, data set, K and metric of a complete cell of a stage."""
+        """One line for each setting, data set, K, metric and number of seeds of a complete cell."""
         found = {}
-        for stage in self.stages:
-            for dataset in stage.datasets:
-                for count in stage.areas:
-                    for setting in stage.settings:
-                        cell = deviations(self.rows, setting, dataset, count, stage.seeds)
-                        where = (setting.name, dataset, count)
-                        names = run_keys(setting, dataset, count, stage.seeds)
-                        for metric, value in (cell or {}).items():
-                            mean = _mean([self.rows[name][metric] for name in names])
-                            found[*where, metric] = (len(stage.seeds), mean, value)
+        for stage in (*self.stages, REFERENCE):
+            for dataset, areas, setting in product(stage.datasets, stage.areas, stage.settings):
+                cell = deviations(self.rows, setting, dataset, areas, stage.seeds)
+                names = run_keys(setting, dataset, areas, stage.seeds)
+                for metric, deviation in (cell or {}).items():
+                    mean = _mean([self.rows[name][metric] for name in names])
+                    where = (setting.name, dataset, areas, metric, len(stage.seeds))
+                    found[where] = (mean, round(deviation, 3))
         return pd.DataFrame(
-            [(*where, n, mean, round(z, 3)) for where, (n, mean, z) in found.items()],
+            [(*where, *values) for where, values in found.items()],
             columns=["setting", "dataset", "areas", "metric", "seeds", "mean", "deviation"],
         )
 
     def leaders(self) -> list[Setting]:
-        """The base and the three best settings of the last stage that ranks any."""
-        ranked = [setting for score, setting in self._last_ranking()[1] if not math.isinf(score)]
-        return list(dict.fromkeys([BASE, *ranked[:3]]))
+        """The base, and the three best settings of the last stage of SAL's that is complete."""
+        ranked = self._ranked()
+        return list(dict.fromkeys([BASE, *(ranked[1][:3] if ranked else ())]))
 
-    def _last_ranking(self) -> tuple[Stage, list[tuple[float, Setting]]]:
+    def _ranked(self) -> tuple[Stage, tuple[Setting, ...]] | None:
         for stage in reversed(self.stages):
-            ranking = stage.ranking(self.rows)
-            if not math.isinf(ranking[0][0]):
-                return stage, ranking
-        return stage, ranking
+            if 0 not in stage.areas and (best := stage.best(self.rows, len(stage.settings))):
+                return stage, best
+        return None
+
+
+REFERENCE = Stage(
+    "Table 2",
+    (BASE,),
+    ("digits", "semeion", "usps", "fashion_mnist", "mnist", "cifar10", "stl10"),
+    AREAS,
+    tuple(range(SEEDS)),
+)
+"""The runs of the base that Table 2 holds."""
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -115,7 +139,7 @@ def _stages(study: Study) -> str:
     ]
     for stage in study.stages:
         titles = ", ".join(DATASETS[name].title for name in stage.datasets)
-        areas = ", ".join(map(str, stage.areas))
+        areas = "baseline" if stage.areas == (0,) else ", ".join(map(str, stage.areas))
         lines.append(
             f"| {stage.name} | {len(stage.settings)} | {titles} | {areas} | {len(stage.seeds)} | "
             f"{_progress(stage, study.rows)} |"
@@ -160,9 +184,7 @@ def _factorial(study: Study) -> str:
             having = [s for s in stage.settings if s.answer(question) == option]
             scores = [sorted(column) for column in zip(*_by_set(study, stage, having), strict=True)]
             shown = " | ".join(
-                "–"
-                if math.isinf(column[-1])
-                else f"{column[len(column) // 2]:.0f} ({column[0]:.1f})"
+                "–" if math.isinf(column[-1]) else f"{median(column):.1f} ({column[0]:.1f})"
                 for column in scores
             )
             lines.append(f"| {question} | {option} | {shown} |")
@@ -206,33 +228,43 @@ def _by_set(study: Study, stage: Stage, settings: Sequence[Setting]) -> list[lis
 
 def _cells(study: Study) -> str:
     """The remaining misfit in standard deviations of every cell, of the leading settings."""
-    frame = study.frame
-    lines = ["| setting | data set | K | " + " | ".join(TABLES) + " |", "|---|---|---|---|---|---|"]
+    head = ["setting", "data set", "K", "seeds", *TABLES]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for setting in study.leaders():
-        own = frame[(frame["setting"] == setting.name) & (frame["areas"] > 0)]
-        for (dataset, areas), cell in own.groupby(["dataset", "areas"], sort=False):
+        own = cells_of(study.frame, setting)
+        for (dataset, areas, seeds), cell in own.groupby(["dataset", "areas", "seeds"], sort=False):
             by_metric = cell.set_index("metric")
             shown = [
                 f"{by_metric.loc[metric, 'mean']:.{2 if metric == 'accuracy' else 3}f} "
                 f"({by_metric.loc[metric, 'deviation']:+.1f})"
                 for metric in TABLES
             ]
-            lines.append(
-                f"| {setting.name} | {DATASETS[dataset].title} | {areas} | {' | '.join(shown)} |"
-            )
+            where = (setting.name, DATASETS[dataset].title, str(areas), str(seeds))
+            lines.append(f"| {' | '.join((*where, *shown))} |")
     return "\n".join(lines) + "\n"
+
+
+def cells_of(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """SAL's cells of one setting, each with the most seeds that it has."""
+    own = frame[(frame["setting"] == setting.name) & (frame["areas"] > 0)]
+    most = own.groupby(["dataset", "areas"])["seeds"].transform("max")
+    return own[own["seeds"] == most]
 
 
 def _readings(study: Study) -> str:
     """Whether another epoch or another training loss would fit better, for the same runs."""
-    stage, ranking = study._last_ranking()
-    cells = stage.complete(study.rows)
-    names = [setting for score, setting in ranking if not math.isinf(score)]
-    lines = ["| what the paper may report | best setting | its misfit |", "|---|---|---|"]
-    for name, reading in READINGS.items():
-        scored = [(misfit(study.rows, s, cells, stage.seeds, reading), s) for s in names]
-        score, setting = min(scored, key=lambda pair: pair[0], default=(math.inf, BASE))
-        lines.append(f"| {name} | {setting.name} | {score:.2f} |")
+    head = ["stage", "what the paper may report", "best setting", "its misfit"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for stage in study.stages:
+        if 0 in stage.areas or stage.best(study.rows, 1) is None:
+            continue
+        cells = stage.complete(study.rows)
+        for name, reading in READINGS.items():
+            score, setting = min(
+                ((misfit(study.rows, s, cells, stage.seeds, reading), s) for s in stage.settings),
+                key=lambda pair: pair[0],
+            )
+            lines.append(f"| {stage.name} | {name} | {setting.name} | {score:.2f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -41,7 +41,10 @@ QUESTIONS: dict[str, dict[str, Option]] = {
     },
     "feedback": {
         "normal": Option("B = torch.randn(C, H)"),
-        "uniform": Option("B = 2 * torch.rand(C, H) - 1", {"feedback_scale": 3**-0.5}),
+        "0.58": Option(
+            "B = torch.randn(C, H) / 3**0.5  # the spread of 2 * torch.rand(C, H) - 1",
+            {"feedback_scale": 3**-0.5},
+        ),
         "kaiming": Option("B = kaiming_normal_(empty(H, C))", {"feedback_scale": 0.2**0.5}),
         "xavier": Option("B = xavier_normal_(empty(C, H))", {"feedback_scale": (2 / 266) ** 0.5}),
         "0.8": Option("B = 0.8 * torch.randn(C, H)", {"feedback_scale": 0.8}),
@@ -71,7 +74,10 @@ QUESTIONS: dict[str, dict[str, Option]] = {
             "W = kaiming_normal_(empty(1, H, C))  # takes H * C for the number of inputs",
             {"output_init": "stacked", "output_init_scale": 1.0},
         ),
-        "torch": Option("nn.Linear(H, C)", {"output_init": "torch", "output_init_scale": 1.0}),
+        "torch": Option(
+            "W = nn.Linear(H, C).weight.T[None]",
+            {"output_init": "torch", "output_init_scale": 1.0},
+        ),
         "kaiming": Option(
             "kaiming_normal_(W[0].T)", {"output_init": "kaiming", "output_init_scale": 1.0}
         ),
@@ -146,14 +152,19 @@ QUESTIONS: dict[str, dict[str, Option]] = {
 FACTORIAL = {
     "activation": ("relu", "tanh"),
     "derivative": ("yes", "no"),
-    "feedback": ("normal", "uniform", "kaiming"),
+    "feedback": ("normal", "0.58", "kaiming"),
     "hidden weights": ("0.01", "stacked"),
     "output weights": ("0.01", "stacked", "torch"),
     "residual": ("none", "inside"),
 }
 """The questions that matter with one area, asked in all combinations."""
 OF_DATA = ("pixels", "size", "split")
-"""Questions that the baseline has, too, and answers."""
+"""Questions that the baseline has, too; they are put to it alone."""
+OF_ROUTING = (
+    *("divisor", "areas", "router features", "router weights", "router bias", "router rate"),
+    "prototypes",
+)
+"""Questions that do not arise with one area."""
 
 
 @dataclass(frozen=True)
@@ -201,12 +212,13 @@ class Setting:
         return Setting.of({**dict(self.choices), question: option})
 
     def config(self, areas: int) -> SALConfig:
-        """SAL's configuration with K = ``areas``."""
+        """SAL's configuration with K = ``areas``; with one, all answers of ``OF_ROUTING`` agree."""
         fields: dict[str, Any] = {"areas": (areas,)}
-        if self.answer("areas") == "both layers":
+        if areas > 1 and self.answer("areas") == "both layers":
             fields["areas"] = (areas, areas)
         for question in QUESTIONS:
-            fields |= QUESTIONS[question][self.answer(question)].sal
+            if areas > 1 or question not in OF_ROUTING:
+                fields |= QUESTIONS[question][self.answer(question)].sal
         return SALConfig(**fields)
 
     def protocol(self) -> Protocol:

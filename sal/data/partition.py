@@ -65,8 +65,12 @@ def partition(
         pixels: Scaling, a key of ``SCALINGS``.
         size: Rows and columns that images are resized to; None: as they are.
         validation_share: Of a set without test part.
+
+    Raises:
+        ValueError: The share leaves a part without a sample of every class.
     """
-    x_ND = Pixels.of(resized(data.train_images, size), data.pixel_max, pixels)
+    images, pixel_max = resized(data.train_images, data.pixel_max, size)
+    x_ND = Pixels.of(images, pixel_max, pixels)
     if data.test_images is not None:
         rows = len(streams)
         return Partition(
@@ -74,19 +78,25 @@ def partition(
             x_ND,
             data.train_labels,
             torch.arange(len(x_ND)).expand(rows, -1),
-            Pixels.of(resized(data.test_images, size), data.pixel_max, pixels),
+            Pixels.of(*resized(data.test_images, data.pixel_max, size), pixels),
             data.test_labels,
             torch.arange(len(data.test_images)).expand(rows, -1),
         )
-    parts = [
-        train_test_split(
-            np.arange(len(x_ND)),
-            test_size=validation_share,
-            random_state=replica.integer("split") % 2**32,
-            stratify=data.train_labels.numpy(),
-        )
-        for replica in streams
-    ]
+    try:
+        parts = [
+            train_test_split(
+                np.arange(len(x_ND)),
+                test_size=validation_share,
+                random_state=replica.integer("split") % 2**32,
+                stratify=data.train_labels.numpy(),
+            )
+            for replica in streams
+        ]
+    except ValueError as error:
+        raise ValueError(
+            f"validation_share {validation_share} does not split {data.title} so that both parts "
+            f"have every class; take another: {error}"
+        ) from error
     train_RN, val_RM = (
         torch.from_numpy(np.sort(np.stack(part))) for part in zip(*parts, strict=True)
     )
@@ -101,13 +111,15 @@ def partition(
     )
 
 
-def resized(images_NHW: Tensor, size: int | None) -> Tensor:
-    """uint8 images with ``size`` rows and columns, as torchvision's Resize makes them.
+def resized(images_NHW: Tensor, pixel_max: int, size: int | None) -> tuple[Tensor, int]:
+    """uint8 images with ``size`` rows and columns, and their largest value.
 
-    That is bilinear, with antialiasing where they shrink. None: the images themselves.
+    As torchvision's Resize makes them of an image file: from 0 to 255, bilinear, with antialiasing
+    where they shrink. None: the images themselves.
     """
     if size is None:
-        return images_NHW
+        return images_NHW, pixel_max
     from torchvision.transforms.v2.functional import resize  # takes seconds to import
 
-    return resize(images_NHW.unsqueeze(1), [size, size], antialias=True).squeeze(1)
+    full_NHW = (images_NHW.float() * (255 / pixel_max)).round().to(torch.uint8)
+    return resize(full_NHW.unsqueeze(1), [size, size], antialias=True).squeeze(1), 255
