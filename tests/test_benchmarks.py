@@ -219,7 +219,6 @@ def quickly(monkeypatch, tmp_path):
 
 
 def test_peers_names_every_method_and_what_is_not_installed(quickly, monkeypatch, capsys):
-    pytest.importorskip("seaborn")
     for package in ("biotorch.module.biomodule", "mixture_of_experts", "st_moe_pytorch"):
         monkeypatch.setitem(sys.modules, package, None)
     assert peers.main(["--quick"]) == 0
@@ -256,7 +255,6 @@ def test_ratios_are_taken_within_a_round_and_the_floor_is_the_last_column(quickl
 
 
 def test_the_plot_takes_floors(tmp_path):
-    pytest.importorskip("seaborn")
     made = {
         peers.PLAIN: peers.Contestant(step=list, trained=[]),
         "floored": peers.Contestant(step=list, trained=[], floor_us=8.0),

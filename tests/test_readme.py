@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
     str(path.relative_to(ROOT))
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("paper/*/*.md")]
     if not path.relative_to(ROOT).parts[0].startswith(".")
 )
 INSTALL = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.lock -e ."
