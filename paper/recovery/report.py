@@ -22,7 +22,7 @@ from paper.results import LedgerError, current, key, read
 from sal.data import DATASETS
 
 SESSION = "recover"
-SHOWN = 10
+SHOWN = 5
 """Settings of a ranking that the README shows; the csv has all."""
 
 
@@ -157,6 +157,8 @@ def _ranking(study: Study) -> str:
             f"**{stage.name}**, {len(stage.settings)} settings on {len(cells)} of "
             f"{len(stage.datasets) * len(stage.areas)} cells\n"
         )
+        if not cells:
+            continue
         names = sorted({dataset for dataset, _ in cells}, key=stage.datasets.index)
         titles = " | ".join(DATASETS[name].title for name in names)
         blocks.append(f"| rank | setting | misfit | {titles} |\n|---|---|---|{'---|' * len(names)}")
