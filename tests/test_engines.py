@@ -110,6 +110,8 @@ def test_pixels_are_scaled_to_the_bits_that_indexing_gives(net):
 def test_areas_are_chosen_as_argmax_does_with_ties_and_what_is_not_a_number(engine):
     for prototypes, chosen in (({}, 0), ({2: float("nan"), 4: float("nan")}, 2)):
         learner = build("sal", (0,), engine, areas=(6,))
+        learner.router0.zero_()
+        learner.router_bias0.fill_(1.0)  # sums of ones: the same in whatever order
         learner.prototypes0.fill_(1.0)  # all areas score alike
         for k, value in prototypes.items():
             learner.prototypes0[0, k] = value

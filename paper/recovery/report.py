@@ -258,7 +258,8 @@ def _readings(study: Study) -> str:
     head = ["stage", "what the paper may report", "best setting", "its misfit"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for stage in study.stages:
-        if 0 in stage.areas or stage.best(study.rows, 1) is None:
+        is_round = stage.name.startswith("round ")  # all of them are in the screen
+        if is_round or 0 in stage.areas or stage.best(study.rows, 1) is None:
             continue
         cells = stage.complete(study.rows)
         for name, reading in READINGS.items():
