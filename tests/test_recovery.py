@@ -275,7 +275,7 @@ def test_the_study_is_run_once_and_reported_with_its_figures(small, capsys):
     assert "activation: tanh; divisor: count" in text
     lines = small.table("recovery", "csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 3, "settings, K and metrics"
-    for name in ("recovery_field", "recovery_cells"):
+    for name in ("recovery_field", "recovery_cells", "recovery_choices_1"):
         assert small.figure(name, "png").stat().st_size > 10_000
         assert small.figure(name, "pdf").read_bytes().startswith(b"%PDF")
     before = small.ledger("recovery").read_bytes()

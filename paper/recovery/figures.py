@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from paper import paths
 from paper.recovery.report import cells_of
-from paper.recovery.settings import FACTORIAL, Setting
+from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
 from sal.data import DATASETS
 
 LIMIT = 6
@@ -21,21 +21,29 @@ LIMIT = 6
 METRICS = {"accuracy": "accuracy", "train_loss": "training loss", "val_loss": "validation loss"}
 
 
-def draw(frame: pd.DataFrame, leaders: Sequence[Setting], place: paths.Place) -> None:
-    """Writes both figures as PDF and PNG.
+def draw(
+    frame: pd.DataFrame,
+    leaders: Sequence[Setting],
+    centres: Sequence[Setting],
+    place: paths.Place,
+) -> None:
+    """Writes the figures as PDF and PNG.
 
     Args:
         frame: ``report.Study.frame``.
-        leaders: The settings of the second figure, the base first.
+        leaders: The settings of ``cells``, the base first.
+        centres: The settings of ``choices``.
         place: Where figures go.
     """
     if frame.empty:
         return
     mpl.use("agg")
-    for name, figure in {
-        "recovery_field": field(frame),
-        "recovery_cells": cells(frame, leaders),
-    }.items():
+    drawn = {"recovery_field": field(frame), "recovery_cells": cells(frame, leaders)}
+    drawn |= {
+        f"recovery_choices_{number}": choices(frame, centre)
+        for number, centre in enumerate(centres, start=1)
+    }
+    for name, figure in drawn.items():
         for suffix in ("pdf", "png"):
             path = place.figure(name, suffix)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,4 +112,43 @@ def cells(frame: pd.DataFrame, leaders: Sequence[Setting]) -> Figure:
             axis.tick_params(axis="y", rotation=0)
         bar = part.colorbar(mpl.cm.ScalarMappable(norm, "RdBu_r"), ax=axes, extend="both")
         bar.set_label("(ours − published)\n/ published std", fontsize=8)
+    return figure
+
+
+def choices(frame: pd.DataFrame, centre: Setting) -> Figure:
+    """How far one other answer moves every cell, in published standard deviations, at one seed."""
+    screened = frame[frame["areas"].isin((1, 4, 16)) & (frame["seeds"] == 1)]
+    grid = screened.pivot(
+        index="setting", columns=["metric", "dataset", "areas"], values="deviation"
+    )
+    columns = [
+        (metric, dataset, areas)
+        for metric in METRICS
+        for dataset in ("digits", "semeion", "usps")
+        for areas in (1, 4, 16)
+        if (metric, dataset, areas) in grid
+    ]
+    labels = {}
+    for setting in variations(centre):
+        (question,) = [q for q in QUESTIONS if setting.answer(q) != centre.answer(q)]
+        labels[setting.name] = f"{question}: {setting.answer(question)}"
+    there = [name for name in labels if name in grid.index and centre.name in grid.index]
+    figure, axis = plt.subplots(figsize=(11, 1.8 + 0.2 * max(len(there), 1)), layout="constrained")
+    if not there or not columns:
+        axis.set_title(f"{centre.name}: not run")
+        return figure
+    moved = grid.loc[there, columns] - grid.loc[centre.name, columns]
+    sns.heatmap(
+        moved.rename(index=labels), norm=TwoSlopeNorm(0, -LIMIT, LIMIT), cmap="RdBu_r", ax=axis,
+        linewidths=0.3, cbar_kws={"extend": "both", "label": "change of the deviation / std"},
+        xticklabels=[f"{DATASETS[name].title} {areas}" for _, name, areas in columns],
+        yticklabels=True,
+    )  # fmt: skip
+    axis.tick_params(axis="both", labelsize=7)
+    axis.set(xlabel="data set and K", ylabel="")
+    share = len(columns) // len(METRICS)
+    for number, title in enumerate(METRICS.values()):
+        axis.axvline(number * share, color="black", linewidth=0.8)
+        axis.text((number + 0.5) * share, -0.3, title, horizontalalignment="center", fontsize=8)
+    figure.suptitle(f"one answer changed around: {centre.name}", fontsize=10)
     return figure

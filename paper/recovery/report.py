@@ -51,7 +51,7 @@ def write(place: paths.Place, console: Console) -> bool:
     study = Study.read(place)
     try:
         paths.write(_pages(study, place))
-        figures.draw(study.frame, study.leaders(), place)
+        figures.draw(study.frame, study.leaders(), study.centres(), place)
     except OSError as error:
         raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
     for stage in study.stages:
@@ -105,6 +105,10 @@ class Study:
         """The base, and the three best settings of the last stage of SAL's that is complete."""
         ranked = self._ranked()
         return list(dict.fromkeys([BASE, *(ranked[1][:3] if ranked else ())]))
+
+    def centres(self) -> list[Setting]:
+        """The settings that the second stage changes one answer of."""
+        return list(dict.fromkeys([BASE, *(self.stages[0].best(self.rows, 1) or ())]))
 
     def _ranked(self) -> tuple[Stage, tuple[Setting, ...]] | None:
         for stage in reversed(self.stages):
@@ -197,9 +201,8 @@ def _varied(study: Study) -> str:
     """What changing one answer of the base and of the best combination does, per data set."""
     if len(study.stages) < 2:
         return "not run\n"
-    combinations, stage = study.stages[:2]
-    lines = []
-    for centre in dict.fromkeys([BASE, *(combinations.best(study.rows, 1) or ())]):
+    stage, lines = study.stages[1], []
+    for centre in study.centres():
         lines += ["", f"Around *{centre.name}*:", "", *_head("question | option", stage)]
         settings = [centre, *variations(centre)]
         for setting, scores in zip(settings, _by_set(study, stage, settings), strict=True):
