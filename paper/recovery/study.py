@@ -33,13 +33,14 @@ class Stage:
     seeds: tuple[int, ...]
 
     def runs(self) -> list[Run]:
-        """All runs: every setting's first seed before any second one, one data set at a time."""
+        """All runs: the first seed before any second one, one data set and one K at a time."""
         return [
             run
             for seed in self.seeds
             for dataset in self.datasets
+            for count in self.areas
             for setting in self.settings
-            for run in setting.runs([dataset], self.areas, [seed])
+            for run in setting.runs([dataset], [count], [seed])
         ]
 
     def complete(self, rows: Rows) -> list[tuple[str, int]]:
