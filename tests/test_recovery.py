@@ -211,7 +211,14 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_untouched_sets():
     assert (len(winners.settings), winners.settings[0]) == (WINNERS, good)
     seen = {dataset for stage in found[:-1] for dataset in stage.datasets}
     assert set(winners.datasets) - seen == {"fashion_mnist", "mnist", "cifar10"}
-    assert len(winners.runs()) == 3 * 4 * 5 * 5
+    wanted = {
+        key(run)
+        for setting in winners.settings
+        for run in setting.runs(winners.datasets, study.AREAS, range(SEEDS))
+    }
+    made = [key(run) for run in winners.runs()]
+    assert set(made) == wanted
+    assert len(made) == len(wanted), "what settings share is run once"
     assert study.overall(rows, good, (final, images)) == pytest.approx(
         (15 * misfit(rows, good, final.complete(rows), final.seeds)
          + 3 * misfit(rows, good, images.complete(rows), (0,))) / 18

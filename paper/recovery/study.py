@@ -33,15 +33,20 @@ class Stage:
     seeds: tuple[int, ...]
 
     def runs(self) -> list[Run]:
-        """All runs: the first seed before any second one, one data set and one K at a time."""
-        return [
-            run
-            for seed in self.seeds
-            for dataset in self.datasets
-            for count in self.areas
-            for setting in self.settings
-            for run in setting.runs([dataset], [count], [seed])
-        ]
+        """All runs: the first seed before any second one, one data set and one K at a time.
+
+        Settings that agree in a run, as those do with one area that differ in routing, share it.
+        """
+        return list(
+            dict.fromkeys(
+                run
+                for seed in self.seeds
+                for dataset in self.datasets
+                for count in self.areas
+                for setting in self.settings
+                for run in setting.runs([dataset], [count], [seed])
+            )
+        )
 
     def complete(self, rows: Rows) -> list[tuple[str, int]]:
         """The cells (data set, K) of which all settings have all their runs."""
