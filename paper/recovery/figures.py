@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
@@ -66,6 +67,7 @@ def field(frame: pd.DataFrame) -> Figure:
     )
     settings = {name: Setting.named(name) for name in scores.index}
     long = scores.melt(ignore_index=False, var_name="data set", value_name="misfit").reset_index()
+    np.random.seed(0)  # seaborn's jitter has no generator of its own
     for axis, question in zip(axes, questions, strict=True):
         long["option"] = [settings[name].answer(question) for name in long["setting"]]
         shown = long[long["option"].isin(FACTORIAL[question])]
