@@ -177,7 +177,7 @@ def test_without_rows_there_is_only_the_first_stage():
     assert only.best({}, 1) is None
 
 
-def test_settings_that_fit_go_on_and_the_last_stage_is_on_untouched_sets():
+def test_settings_that_fit_go_on_and_the_last_stage_is_on_sets_not_selected_by():
     good = factorial()[77]
     assert good != BASE
     configs = {key(run) for run in good.runs([*SMALL, "stl10"], study.AREAS, range(SEEDS))}
