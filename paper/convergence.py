@@ -17,12 +17,12 @@ from rich.console import Console
 from baselines import BPConfig
 from paper import paths, render
 from paper.cells import SEEDS, Cell, cells
-from paper.options import add_machine_options, count, not_at_hand
+from paper.options import add_machine_options, carry_out, count, not_at_hand
 from paper.results import LedgerError, check_writable, identity, key, read
 from paper.runner import make, missing, print_problems
 from paper.settings import PUBLISHED, SETTINGS
 from sal.config import one_of
-from sal.data import DATASETS, DataError, resolve_name
+from sal.data import DATASETS, resolve_name
 from sal.run import Run, set_up_device
 from sal.train import Protocol
 
@@ -81,13 +81,17 @@ def runs(
     }
 
 
-def tables(
-    place: paths.Place, epochs: int = Protocol.epochs, setting: str = PUBLISHED
-) -> dict[str, list[Cell]]:
-    """The cells of each table of ``TITLES``. From the ledger alone; never trains."""
+Tables = Mapping[str, Mapping[str, Sequence[Cell]]]
+
+
+def tables(place: paths.Place, epochs: int = Protocol.epochs) -> Tables:
+    """Setting -> table of ``TITLES`` -> its cells. From the ledger alone; never trains."""
     rows, _ = read(place.ledger(EXPERIMENT))
-    wanted = runs(epochs=epochs, setting=setting)
-    return {name: cells(name, rows, wanted) for name in TITLES}
+    wanted = {setting: runs(epochs=epochs, setting=setting) for setting in SETTINGS}
+    return {
+        setting: {name: cells(name, rows, wanted[setting]) for name in TITLES}
+        for setting in SETTINGS
+    }
 
 
 def pages(place: paths.Place, epochs: int = Protocol.epochs) -> dict[Path, str]:
@@ -95,9 +99,13 @@ def pages(place: paths.Place, epochs: int = Protocol.epochs) -> dict[Path, str]:
 
     The committed place has Table 2 in the README, too.
     """
+    return _pages(tables(place, epochs), place, epochs)
+
+
+def _pages(found: Tables, place: paths.Place, epochs: int) -> dict[Path, str]:
     texts = {}
-    for setting in SETTINGS:
-        for name, table in tables(place, epochs, setting).items():
+    for setting, by_name in found.items():
+        for name, table in by_name.items():
             title = TITLES[name]
             options = "" if setting == PUBLISHED else f" -- --setting {setting}"
             notes = [NOTE.format(table=name, options=options, setting=setting, floor=FLOORS[name])]
@@ -133,12 +141,12 @@ def write(
     Raises:
         LedgerError: The folder cannot be written.
     """
+    found = tables(place, epochs)
     try:
-        paths.write(pages(place, epochs))
+        paths.write(_pages(found, place, epochs))
     except OSError as error:
         raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
-    found = tables(place, epochs, setting)[table]
-    shown = [cell for cell in found if cell.n or place.published]
+    shown = [cell for cell in found[setting][table] if cell.n or place.published]
     title = TITLES[table] if place.published else f"QUICK TIER, {epochs} epochs, {TITLES[table]}"
     console.print(render.terminal(title, shown))
     written = place.table(table if setting == PUBLISHED else f"{table}-{setting}", "{md,tex,csv}")
@@ -148,15 +156,7 @@ def write(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0 only if all that was asked for is there."""
     options = _parser().parse_args(arguments)
-    console = Console()
-    try:
-        return _run(options, console)
-    except (ValueError, DataError, LedgerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        console.print("interrupted: finished runs are in the ledger; the same command goes on")
-        return 130
+    return carry_out(lambda console: _run(options, console))
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 
 from joblib import cpu_count
+from rich.console import Console
 
+from paper.results import LedgerError
 from sal.data import DataError, DataMissing, load
 from sal.learner import DEVICES
+
+
+def carry_out(command: Callable[[Console], int]) -> int:
+    """The exit status of a command: its own, 2 for an error that it names, 130 for Ctrl-C."""
+    console = Console()
+    try:
+        return command(console)
+    except (ValueError, DataError, LedgerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        console.print("interrupted: finished runs are in the ledger; the same command goes on")
+        return 130
 
 
 def count(text: str) -> int:

@@ -228,7 +228,7 @@ def test_each_table_shows_its_own_metric_of_the_same_rows(place, monkeypatch, ta
     (wanted,) = convergence.runs(["digits"], areas=(), seeds=1).values()
     values = {"accuracy": 38.0, "train_loss": 1.75, "val_loss": 1.83}
     monkeypatch.setattr(convergence, "read", lambda ledger: ([row(wanted[0], 0.0) | values], []))
-    (found,) = [cell for cell in convergence.tables(place)[table] if cell.n]
+    (found,) = [cell for cell in convergence.tables(place)[PUBLISHED][table] if cell.n]
     assert (found.dataset, found.column, found.metric) == ("Digits", "Baseline", metric)
     assert found.mean == values[metric]
     page = convergence.pages(place)[place.table(table, "md")]

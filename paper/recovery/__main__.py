@@ -12,29 +12,25 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from paper import paths
-from paper.options import add_machine_options, count, not_at_hand
+from paper.options import add_machine_options, carry_out, count, not_at_hand
 from paper.recovery import report
 from paper.recovery.study import EXPERIMENT, stages
-from paper.results import LedgerError, check_writable, current, read
+from paper.results import check_writable, current, read
 from paper.runner import make, missing
-from sal.data import DATASETS, DataError, resolve_name
+from sal.data import DATASETS, resolve_name
 from sal.run import set_up_device
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0 only if the study is complete."""
     options = _parser().parse_args(arguments)
-    console = Console()
+    return carry_out(lambda console: _run(options, console))
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
     place = paths.committed()
-    try:
-        failed = {} if options.render_only else _train(options, place, console)
-        complete = report.write(place, console)
-    except (ValueError, DataError, LedgerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        console.print("interrupted: finished runs are in the ledger; the same command goes on")
-        return 130
+    failed = {} if options.render_only else _train(options, place, console)
+    complete = report.write(place, console)
     for label, why in failed.items():
         print(f"error: {label}: {why}", file=sys.stderr)
     if not complete:

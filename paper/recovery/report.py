@@ -137,12 +137,9 @@ def _progress(stage: Stage, rows: Rows) -> str:
 
 
 def _stages(study: Study) -> str:
-    lines = [
-        "| stage | settings | data sets | K | seeds | runs made |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = _head("stage", "settings", "data sets", "K", "seeds", "runs made")
     for stage in study.stages:
-        titles = ", ".join(DATASETS[name].title for name in stage.datasets)
+        titles = ", ".join(_titles(stage.datasets))
         areas = "baseline" if stage.areas == (0,) else ", ".join(map(str, stage.areas))
         lines.append(
             f"| {stage.name} | {len(stage.settings)} | {titles} | {areas} | {len(stage.seeds)} | "
@@ -164,8 +161,7 @@ def _ranking(study: Study) -> str:
         if not cells:
             continue
         names = sorted({dataset for dataset, _ in cells}, key=stage.datasets.index)
-        titles = " | ".join(DATASETS[name].title for name in names)
-        blocks.append(f"| rank | setting | misfit | {titles} |\n|---|---|---|{'---|' * len(names)}")
+        blocks += _head("rank", "setting", "misfit", *_titles(names))
         for rank, (score, setting) in enumerate(ranking, start=1):
             if math.isinf(score) or (rank > SHOWN and setting != BASE):
                 continue
@@ -184,7 +180,7 @@ def _ranking(study: Study) -> str:
 def _factorial(study: Study) -> str:
     """For each option of the factorial, the median misfit over all others, and the least."""
     stage = study.stages[0]
-    lines = _head("question | option", stage)
+    lines = _head("question", "option", *_titles(stage.datasets), "all")
     for question, options in FACTORIAL.items():
         for option in options:
             having = [s for s in stage.settings if s.answer(question) == option]
@@ -203,7 +199,8 @@ def _varied(study: Study) -> str:
         return "not run\n"
     stage, lines = study.stages[1], []
     for centre in study.centres():
-        lines += ["", f"Around *{centre.name}*:", "", *_head("question | option", stage)]
+        head = _head("question", "option", *_titles(stage.datasets), "all")
+        lines += ["", f"Around *{centre.name}*:", "", *head]
         settings = [centre, *variations(centre)]
         for setting, scores in zip(settings, _by_set(study, stage, settings), strict=True):
             shown = " | ".join("–" if math.isinf(score) else f"{score:.1f}" for score in scores)
@@ -213,9 +210,12 @@ def _varied(study: Study) -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def _head(first: str, stage: Stage) -> list[str]:
-    titles = [DATASETS[name].title for name in stage.datasets]
-    columns = [*first.split(" | "), *titles, "all"]
+def _titles(names: Sequence[str]) -> list[str]:
+    return [DATASETS[name].title for name in names]
+
+
+def _head(*columns: str) -> list[str]:
+    """The first two lines of a Markdown table."""
     return [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
 
 
@@ -233,8 +233,7 @@ def _by_set(study: Study, stage: Stage, settings: Sequence[Setting]) -> list[lis
 
 def _cells(study: Study) -> str:
     """The remaining misfit in standard deviations of every cell, of the leading settings."""
-    head = ["setting", "data set", "K", "seeds", *TABLES]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines = _head("setting", "data set", "K", "seeds", *TABLES)
     for setting in study.leaders():
         own = cells_of(study.frame, setting)
         for (dataset, areas, seeds), cell in own.groupby(["dataset", "areas", "seeds"], sort=False):
@@ -258,8 +257,7 @@ def cells_of(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
 
 def _readings(study: Study) -> str:
     """Whether another epoch or another training loss would fit better, for the same runs."""
-    head = ["stage", "what the paper may report", "best setting", "its misfit"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines = _head("stage", "what the paper may report", "best setting", "its misfit")
     for stage in study.stages:
         is_round = stage.name.startswith("round ")  # all of them are in the screen
         if is_round or 0 in stage.areas or stage.best(study.rows, 1) is None:
@@ -276,7 +274,7 @@ def _readings(study: Study) -> str:
 
 def _questions(study: Study) -> str:
     """Every question and option, with the line of code that it would be."""
-    lines = ["| question | option | the line of code |", "|---|---|---|"]
+    lines = _head("question", "option", "the line of code")
     for question, options in QUESTIONS.items():
         for option, meaning in options.items():
             code = f"`{meaning.code}`" if meaning.code else "–"

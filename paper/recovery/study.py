@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from paper.cells import SEEDS
+from paper.convergence import AREAS
 from paper.recovery.misfit import Rows, misfit, run_keys
 from paper.recovery.settings import OF_DATA, QUESTIONS, Setting, factorial, variations
 from sal.run import Run
@@ -15,7 +16,6 @@ LAST = "winners"
 """Name of the last stage."""
 BASE = Setting()
 """The setting recovered on Fashion-MNIST."""
-AREAS = (1, 2, 4, 8, 16)
 ROUNDS = 3
 """Times that one choice is changed, from the best combination with each activation on."""
 FINALISTS, WINNERS = 20, 3
