@@ -17,7 +17,16 @@ from paper import convergence, paths, render
 from paper.cells import SEEDS
 from paper.recovery.misfit import READINGS, TABLES, Rows, deviations, misfit, run_keys
 from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
-from paper.recovery.study import AREAS, BASE, EXPERIMENT, LAST, Stage, stages
+from paper.recovery.study import (
+    AREAS,
+    BASE,
+    EXPERIMENT,
+    Stage,
+    deciding,
+    overall,
+    stages,
+    winner,
+)
 from paper.results import LedgerError, current, key, read
 from sal.data import DATASETS
 
@@ -82,7 +91,12 @@ class Study:
     @property
     def complete(self) -> bool:
         """Whether all stages are decided and have all their runs."""
-        return self.stages[-1].name == LAST and self.stages[-1].best(self.rows, 1) is not None
+        return self.winner is not None
+
+    @cached_property
+    def winner(self) -> Setting | None:
+        """The setting that fits best in the end; None before the end."""
+        return winner(self.stages, self.rows)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -231,6 +245,30 @@ def _by_set(study: Study, stage: Stage, settings: Sequence[Setting]) -> list[lis
     ]
 
 
+def _outcome(study: Study) -> str:
+    """The settings of the last stage, and the base, on every data set with all K."""
+    found = deciding(study.stages)
+    if study.winner is None:
+        return "not decided yet\n"
+    names = [name for stage in found for name in stage.datasets]
+    lines = _head("setting", "misfit", "within 2", *_titles(names))
+    ranked = sorted(study.stages[-1].settings, key=lambda s: overall(study.rows, s, found))
+    for setting in dict.fromkeys([*ranked, BASE]):
+        by_set, within, total = [], 0, 0
+        for stage in found:
+            for name in stage.datasets:
+                cells = [(name, count) for count in stage.areas]
+                by_set.append(misfit(study.rows, setting, cells, stage.seeds))
+                for cell in cells:
+                    z = deviations(study.rows, setting, *cell, stage.seeds)
+                    within += sum(abs(value) <= 2 for value in (z or {}).values())
+                    total += len(TABLES)
+        shown = " | ".join(f"{score:.1f}" for score in by_set)
+        score = overall(study.rows, setting, found)
+        lines.append(f"| {setting.name} | **{score:.1f}** | {within} of {total} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
 def _cells(study: Study) -> str:
     """The remaining misfit in standard deviations of every cell, of the leading settings."""
     lines = _head("setting", "data set", "K", "seeds", *TABLES)
@@ -285,6 +323,7 @@ def _questions(study: Study) -> str:
 BLOCKS: dict[str, Callable[[Study], str]] = {
     "stages": _stages,
     "ranking": _ranking,
+    "outcome": _outcome,
     "factorial": _factorial,
     "varied": _varied,
     "cells": _cells,

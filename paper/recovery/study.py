@@ -12,8 +12,8 @@ from paper.recovery.settings import OF_DATA, QUESTIONS, Setting, factorial, vari
 from sal.run import Run
 
 EXPERIMENT = "recovery"
-LAST = "winners"
-"""Name of the last stage."""
+FINAL, LAST = "final", "winners"
+"""Names of the stages that decide in the end."""
 BASE = Setting()
 """The setting recovered on Fashion-MNIST."""
 ROUNDS = 3
@@ -136,20 +136,35 @@ def stages(rows: Rows) -> Iterator[Stage]:
     if finalists is None:
         return
     seeds = tuple(range(SEEDS))
-    final = Stage("final", finalists, SMALL, AREAS, seeds)
+    final = Stage(FINAL, finalists, SMALL, AREAS, seeds)
     yield final
     images = Stage("final on STL-10", finalists, ("stl10",), (1, 4, 16), (0,))
     yield images
     if final.best(rows, 1) is None or images.best(rows, 1) is None:
         return
-    winners = sorted(finalists, key=lambda setting: overall(rows, setting, (final, images)))
+    ranked_finalists = sorted(
+        finalists, key=lambda setting: overall(rows, setting, (final, images))
+    )
     yield Stage(
         LAST,
-        tuple(winners[:WINNERS]),
+        tuple(ranked_finalists[:WINNERS]),
         ("fashion_mnist", "mnist", "cifar10", "stl10"),
         AREAS,
-        seeds,
+        (0,),
     )
+
+
+def winner(found: Sequence[Stage], rows: Rows) -> Setting | None:
+    """Of the last stage's settings, the one that fits best on all data sets; None before that."""
+    last = found[-1]
+    if last.name != LAST or last.best(rows, 1) is None:
+        return None
+    return min(last.settings, key=lambda setting: overall(rows, setting, deciding(found)))
+
+
+def deciding(found: Sequence[Stage]) -> list[Stage]:
+    """The stages that the winner is told by: each data set with all K."""
+    return [stage for stage in found if stage.name in (FINAL, LAST)]
 
 
 def overall(rows: Rows, setting: Setting, stages: Sequence[Stage]) -> float:
