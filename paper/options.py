@@ -10,7 +10,7 @@ from joblib import cpu_count
 from rich.console import Console
 
 from paper.results import LedgerError
-from sal.data import DataError, DataMissing, load
+from sal.data import DATASETS, DataError, DataMissing, find, load
 from sal.learner import DEVICES
 
 
@@ -48,6 +48,19 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         default=cpu_count(),
         help="runs side by side, one thread each; default the number of cores",
     )
+
+
+def of_the_paper(name: str) -> str:
+    """The key of one of the paper's data sets.
+
+    Raises:
+        ValueError: It is none of them.
+        UnknownDataset: There is no data set of this name.
+    """
+    key = find(name).key
+    if key not in DATASETS:
+        raise ValueError(f"{key} is not in the paper's tables, which have {', '.join(DATASETS)}")
+    return key
 
 
 def not_at_hand(names: Iterable[str]) -> tuple[dict[str, DataError], dict[str, DataError]]:

@@ -37,6 +37,10 @@ class Place:
         """A rendered table."""
         return self.root / "tables" / f"{name}.{suffix}"
 
+    def sheet(self, dataset: str) -> Path:
+        """A contact sheet of a data set: its images are its owner's, so it is never published."""
+        return self.root / "sheets" / f"{dataset}.png"
+
     def figure(self, name: str, suffix: str) -> Path:
         """A drawn figure."""
         return self.root / "figures" / f"{name}.{suffix}"
@@ -63,8 +67,9 @@ def quick() -> Place:
 
 def documents(place: Place, *paths: Path) -> list[Path]:
     """Those of the repository's documents that hold results of ``place``: all, or none."""
+    repository = place.root.parent  # of the committed place
     ours = IS_CHECKOUT and place == committed()
-    return [path for path in paths if ours and path.exists()]
+    return [path for path in paths if ours and path.is_relative_to(repository) and path.exists()]
 
 
 def write(texts: Mapping[Path, str]) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from baselines import learner_class
 from paper import paths
-from sal.data import DATASETS
+from sal.data import DataError, find, known_digest
 from sal.run import Run
 from sal.train import Protocol
 
@@ -163,19 +163,21 @@ def current(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
 
 def is_current(row: Mapping[str, Any]) -> bool:
     """Whether a row is of a data set and a method as they are here."""
-    spec = DATASETS.get(row["dataset"])
-    return spec is not None and why_stale(row, spec.content_sha256) is None
+    try:
+        return why_stale(row, known_digest(find(row["dataset"]))) is None
+    except DataError:  # a data set that there is not
+        return False
 
 
-def why_stale(row: dict[str, Any], data_sha256: str) -> str | None:
-    """Why a row no longer counts; None if it does."""
+def why_stale(row: Mapping[str, Any], data_sha256: str | None) -> str | None:
+    """Why a row no longer counts; None if it does. ``data_sha256``: as it should be, if known."""
     try:
         version = learner_class(row["learner"]).version
     except ValueError as error:
         return str(error)
     if row["learner_version"] != version:
         return f"made by version {row['learner_version']} of {row['learner']}, now {version}"
-    if row["data_sha256"] != data_sha256:
+    if data_sha256 is not None and row["data_sha256"] != data_sha256:
         return f"made on data {row['data_sha256'][:12]}, now {data_sha256[:12]}"
     return None
 

@@ -37,7 +37,7 @@ from baselines import learner_class
 from paper.paths import Place
 from paper.provenance import provenance
 from paper.results import append, check_writable, current, identity, key, read, why_stale
-from sal.data import DATASETS, load
+from sal.data import find, known_digest, load
 from sal.run import Run, execute
 from sal.train import CHECKPOINT_AFTER
 
@@ -181,7 +181,7 @@ def _explain(
         )
     wanted = {key(run): run for run in todo}
     stale = {
-        name: why_stale(row, DATASETS[wanted[name].dataset].content_sha256)
+        name: why_stale(row, known_digest(find(wanted[name].dataset)))
         for row in rows
         if (name := identity(row)) in wanted
     }
@@ -191,16 +191,16 @@ def _explain(
 
 def _checkpoint(place: Place, run: Run, device: str) -> Path:
     version = learner_class(run.learner).version
-    name = f"{key(run)} {version} {DATASETS[run.dataset].content_sha256} {device}"
+    name = f"{key(run)} {version} {known_digest(find(run.dataset))} {device}"
     return place.checkpoints() / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.pt"
 
 
 def _cost(run: Run, epochs: int | None = None) -> float:
     """Arithmetic of a run in arbitrary units: the size of the progress bar."""
-    spec = DATASETS[run.dataset]
+    spec = find(run.dataset)
     width = sum(getattr(run.config, "hidden", (256,)))
     rows, columns = (run.protocol.size or length for length in spec.size)
-    return (epochs or run.protocol.epochs) * spec.n_train * rows * columns * width
+    return (epochs or run.protocol.epochs) * spec.counts["train"] * rows * columns * width
 
 
 def _metrics(row: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ class Run:
     """One run, before it is made. Two equal runs on equal data give equal results."""
 
     dataset: str
-    """Key in ``sal.data.DATASETS``."""
+    """Key of the data set, as ``sal.data.find`` knows it."""
     learner: str
     """Name of the method."""
     config: Config

@@ -257,7 +257,7 @@ def test_killed_workers_are_retried_and_a_killed_or_interrupted_parent_loses_no_
         (["--datasets", "digits", "--areas", "3"], "areas must be columns of the table"),
         (["--datasets", "digits", "--seeds", "6"], "averages 5 seeds"),
         (["--fresh", "--epochs", "1"], "leave out --epochs or --fresh"),
-        (["--datasets", "pcam"], "PCam"),
+        (["--datasets", "pathmnist"], "pathmnist is not in the paper's tables"),
     ],
 )
 def test_bad_arguments_end_with_a_sentence_and_train_nothing(

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from dataclasses import replace
 
 import pytest
 
@@ -65,11 +64,6 @@ def test_the_verdict_is_two_standard_deviations_with_a_floor(metric, values, tar
     assert verdict(metric, values, target, std) == expected
 
 
-def test_an_incomplete_data_set_gets_no_verdict_on_its_value():
-    assert verdict("accuracy", [50.0] * 5, 50.0, 1.0, complete=False) == "data incomplete"
-    assert verdict("accuracy", [], 50.0, 1.0, complete=False) == "not run"
-
-
 def test_published_tables_are_the_papers():
     for table, metric in [("table2", "accuracy"), ("table3", "train_loss"), ("table4", "val_loss")]:
         frame = published(table)
@@ -125,13 +119,6 @@ def test_rows_of_other_runs_and_stale_rows_do_not_count(runs, change):
 def test_a_stale_row_hides_no_row_that_counts(runs):
     good = row(runs[0], 50.0)
     assert cell([good, good | {"learner_version": 0, "accuracy": 10.0}]).mean == 50.0
-
-
-def test_cells_of_an_incomplete_data_set_say_so(runs, monkeypatch):
-    rows = [row(run, 53.59) for run in runs]
-    assert cell(rows).verdict == REPRODUCED
-    monkeypatch.setitem(DATASETS, "digits", replace(DATASETS["digits"], complete=False))
-    assert cell(rows).verdict == "data incomplete"
 
 
 def test_of_two_rows_of_a_run_the_later_counts(runs):

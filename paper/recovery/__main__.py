@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from paper import paths
-from paper.options import add_machine_options, carry_out, count, not_at_hand
+from paper.options import add_machine_options, carry_out, count, not_at_hand, of_the_paper
 from paper.recovery import report
 from paper.recovery.study import EXPERIMENT, stages
 from paper.results import check_writable, current, read
 from paper.runner import make, missing
-from sal.data import DATASETS, resolve_name
+from sal.data import DATASETS
 from sal.run import set_up_device
 
 
@@ -43,7 +43,7 @@ def _train(options: argparse.Namespace, place: paths.Place, console: Console) ->
     set_up_device(options.device)
     ledger = place.ledger(EXPERIMENT)
     check_writable(ledger)
-    only = [resolve_name(name) for name in options.datasets or DATASETS]
+    only = [of_the_paper(name) for name in options.datasets or DATASETS]
     rows, _ = read(ledger)
     there = current(rows)
     for stage in stages(there):

@@ -9,8 +9,9 @@ from sal.data.errors import (
     UnsupportedDataset,
 )
 from sal.data.loader import load
-from sal.data.registry import DATASETS, DatasetSpec, resolve_name
-from sal.data.store import content_sha256, data_dir
+from sal.data.registry import DATASETS, find
+from sal.data.spec import DatasetSpec
+from sal.data.store import content_sha256, data_dir, known_digest
 
 __all__ = [
     "DATASETS",
@@ -23,6 +24,7 @@ __all__ = [
     "UnsupportedDataset",
     "content_sha256",
     "data_dir",
+    "find",
+    "known_digest",
     "load",
-    "resolve_name",
 ]

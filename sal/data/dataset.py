@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from sal.data.errors import DataCorrupt
-from sal.data.registry import DatasetSpec
+from sal.data.spec import DatasetSpec
+
+PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,10 +20,14 @@ class Dataset:
 
     Args:
         spec: what the arrays have to agree with.
-        train_images: uint8 [N,H,W], values in [0, pixel_max].
+        train_images: uint8 [N,H,W], values in [0, pixel_max]. Of a large set they are mapped from
+            the disk and must not be written to.
         train_labels: int64 [N], values in [0, n_classes).
         test_images: the same for the test part; None where the set has none.
         test_labels: the same for the test part; None where the set has none.
+        val_images: the same for an official validation part, which is kept apart: what the paper
+            calls validation is the test part.
+        val_labels: the same.
         sha256: the arrays' content digest (`content_sha256`), to be recorded in results.
 
     Raises:
@@ -34,10 +40,13 @@ class Dataset:
     test_images: Tensor | None
     test_labels: Tensor | None
     sha256: str
+    val_images: Tensor | None = None
+    val_labels: Tensor | None = None
 
     def __post_init__(self):
-        _check_part(self.spec, "train", self.train_images, self.train_labels, self.spec.n_train)
-        _check_part(self.spec, "test", self.test_images, self.test_labels, self.spec.n_test)
+        for part in PARTS:
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            _check_part(self.spec, part, images, labels)
 
     @property
     def name(self) -> str:
@@ -65,9 +74,9 @@ class Dataset:
         return self.spec.pixel_max
 
 
-def _check_part(
-    spec: DatasetSpec, part: str, images: Tensor | None, labels: Tensor | None, n: int | None
-) -> None:
+def _check_part(spec: DatasetSpec, part: str, images: Tensor | None, labels: Tensor | None) -> None:
+    n = spec.counts.get(part)
+
     def check(holds: bool, given: str, wanted: str) -> None:
         if not holds:
             raise DataCorrupt(f"{spec.title}, {part} part: {given}; wanted {wanted}.")
@@ -91,3 +100,6 @@ def _check_part(
     check(pixel <= spec.pixel_max, f"a pixel of {pixel}", f"at most {spec.pixel_max}")
     for label in (int(labels.min()), int(labels.max())):
         check(0 <= label < spec.n_classes, f"a label {label}", f"0 to {spec.n_classes - 1}")
+    if wanted := spec.class_counts.get(part):
+        found = torch.bincount(labels, minlength=spec.n_classes).tolist()
+        check(found == list(wanted), f"{found} images a class", f"the official {list(wanted)}")

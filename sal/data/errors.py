@@ -12,7 +12,7 @@ class UnknownDataset(DataError):
 
 
 class UnsupportedDataset(DataError):
-    """The paper uses this data set, but `sal.data` can't load it yet."""
+    """The data set exists, but can't be had here, or is no classification of images."""
 
 
 class DataMissing(DataError):

@@ -13,14 +13,17 @@ import pickle
 import struct
 import tarfile
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 
-from sal.data import DATASETS, content_sha256
+from sal.data import DATASETS, content_sha256, fetch, find
 
 REAL_DATA_DIR = os.environ.get("SAL_DATA_DIR")  # before the tests take it away
 
@@ -34,6 +37,7 @@ def real_data_dir():
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
+    monkeypatch.setattr(fetch, "BACKOFF_SECONDS", 0.001)
     for name in ("SAL_DATA_DIR", "SAL_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("NO_PROXY", "no_proxy"):
@@ -54,7 +58,9 @@ class Server:
     files: dict[str, bytes] = field(default_factory=dict)  # path -> what it serves
     redirects: dict[str, str] = field(default_factory=dict)
     cuts: dict[str, list[int]] = field(default_factory=dict)  # path -> bytes sent before each cut
+    busy: dict[str, list[tuple[int, dict]]] = field(default_factory=dict)  # status, headers
     ranges: bool = True  # whether it honours Range
+    delay: float = 0.0  # seconds before each answer
     requests: list[tuple[str, str | None]] = field(default_factory=list)  # (path, Range)
 
 
@@ -69,6 +75,15 @@ def server():
         def do_GET(self):  # noqa: N802
             asked = self.headers.get("Range")
             state.requests.append((self.path, asked))
+            if state.delay:
+                time.sleep(state.delay)
+            if state.busy.get(self.path):
+                status, headers = state.busy[self.path].pop(0)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                return
             if self.path in state.redirects:
                 self.send_response(302)
                 self.send_header("Location", state.redirects[self.path])
@@ -163,7 +178,8 @@ def make_semeion(key, rng):
 
 
 def make_usps(key, rng):
-    stored = {-1.0: 0, -0.5: 63, 0.0: 127, 0.5: 191, 1.0: 255}  # uint8((x + 1) / 2 * 255) by hand
+    # uint8((x + 1) / 2 * 255) by hand; in float32 -0.6 comes to a little less than 51
+    stored = {-1.0: 0, -0.6: 50, -0.5: 63, 0.0: 127, 0.5: 191, 1.0: 255}
     arrays, files = {}, {}
     for part, name, n in (("train", "usps.bz2", 4), ("test", "usps.t.bz2", 3)):
         x, labels = rng.choice(list(stored), (n, 256)), labels_of(rng, n)
@@ -207,7 +223,75 @@ def make_stl10(key, rng):
     return Official(key, {"stl10_binary.tar.gz": tar_gz(members)}, arrays)
 
 
+def make_svhn(key, rng):
+    arrays, files = {}, {}
+    for part, n in (("train", 4), ("test", 3)):
+        rgb_NHWC, labels = rng.integers(0, 256, (n, 32, 32, 3), np.uint8), labels_of(rng, n)
+        packed = io.BytesIO()
+        y = np.where(labels == 0, 10, labels).astype(np.uint8)[:, None]
+        scipy.io.savemat(packed, {"X": rgb_NHWC.transpose(1, 2, 3, 0), "y": y})
+        files[f"{part}_32x32.mat"] = packed.getvalue()
+        arrays |= {f"{part}_images": grey(rgb_NHWC), f"{part}_labels": labels}
+    return Official(key, files, arrays)
+
+
+def h5_gz(name, array):
+    packed = io.BytesIO()
+    with h5py.File(packed, "w") as file:
+        file[name] = array
+    return gzip.compress(packed.getvalue())
+
+
+@pytest.fixture
+def pack_h5():
+    """A gzipped HDF5 file of one array: `pack_h5("x", array)`."""
+    return h5_gz
+
+
+def make_pcam(key, rng):
+    arrays, files = {}, {}
+    for part, stem, n in (("train", "train", 5), ("val", "valid", 2), ("test", "test", 3)):
+        rgb_NHWC, labels = rng.integers(0, 256, (n, 96, 96, 3), np.uint8), rng.integers(0, 2, n)
+        name = f"camelyonpatch_level_2_split_{stem}"
+        files[f"{name}_x.h5.gz"] = h5_gz("x", rgb_NHWC)
+        files[f"{name}_y.h5.gz"] = h5_gz("y", labels.astype(np.uint8).reshape(n, 1, 1, 1))
+        arrays |= {f"{part}_images": grey(rgb_NHWC), f"{part}_labels": labels}
+    return Official(key, files, arrays)
+
+
+def make_fer2013(key, rng, variant="fer2013.csv"):
+    rows, arrays = [], {}
+    for part, usage, n in (("train", "Training", 4), ("val", "PublicTest", 2),
+                           ("test", "PrivateTest", 3)):  # fmt: skip
+        images, labels = rng.integers(0, 256, (n, 48, 48), np.uint8), rng.integers(0, 7, n)
+        arrays |= {f"{part}_images": images, f"{part}_labels": labels}
+        rows += [
+            (str(label), " ".join(map(str, image.ravel())), usage)
+            for image, label in zip(images, labels, strict=True)
+        ]
+    if variant == "fer2013.csv":
+        lines = ["emotion,pixels,Usage", *(",".join(row) for row in rows)]
+    else:
+        lines = ["emotion, Usage, pixels", *(f"{row[0]}, {row[2]}, {row[1]}" for row in rows)]
+    return Official(key, {variant: "\n".join([*lines, ""]).encode()}, arrays)
+
+
+def make_pathmnist(key, rng):
+    stored, arrays = {}, {}
+    for part, n in (("train", 4), ("val", 2), ("test", 3)):
+        rgb_NHWC, labels = rng.integers(0, 256, (n, 28, 28, 3), np.uint8), rng.integers(0, 9, n)
+        stored |= {f"{part}_images": rgb_NHWC, f"{part}_labels": labels[:, None].astype(np.uint8)}
+        arrays |= {f"{part}_images": grey(rgb_NHWC), f"{part}_labels": labels}
+    packed = io.BytesIO()
+    np.savez(packed, **stored)
+    return Official(key, {f"{key}.npz": packed.getvalue()}, arrays)
+
+
 MAKERS = {
+    "svhn": make_svhn,
+    "pcam": make_pcam,
+    "fer2013": make_fer2013,
+    "pathmnist": make_pathmnist,
     "semeion": make_semeion,
     "usps": make_usps,
     "mnist": make_idx,
@@ -227,13 +311,42 @@ def make():
     return write
 
 
+def facts_of(official):
+    """What the registry has to say of a small set."""
+    parts = [part for part in ("train", "val", "test") if f"{part}_labels" in official.arrays]
+    return {
+        "counts": {part: len(official.arrays[f"{part}_labels"]) for part in parts},
+        "class_counts": {},
+        "content_sha256": content_sha256(official.arrays),
+    }
+
+
+@pytest.fixture
+def put_by_hand(monkeypatch, root):
+    """Put FER2013's csv, or something that has it inside, where the user is told to."""
+
+    def put(official, content=None, name=None, **overrides):
+        ((csv_name, csv),) = official.files.items()
+        spec = DATASETS[official.key]
+        (source,) = spec.sources
+        md5s = source.md5s | {csv_name: hashlib.md5(csv).hexdigest()}
+        facts = facts_of(official) | {"sources": (replace(source, md5s=md5s),)}
+        monkeypatch.setitem(DATASETS, official.key, replace(spec, **(facts | overrides)))
+        path = root / "official" / official.key / (name or csv_name)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(csv if content is None else content)
+        return path
+
+    return put
+
+
 @pytest.fixture
 def publish(server, monkeypatch):
     """Serve official files and point the registry at them, checksums, counts and digest too."""
 
     def serve(official, *, mirrors=("",), **overrides):
-        spec = DATASETS[official.key]
-        (source,) = spec.sources
+        spec = find(official.key)
+        (source, *_) = spec.sources
         assert {file.name for file in source.files} == set(official.files)
         for name, content in official.files.items():
             server.files[f"/{name}"] = content
@@ -245,13 +358,7 @@ def publish(server, monkeypatch):
             )
             for file in source.files
         )
-        n_test = len(official.arrays["test_labels"]) if "test_labels" in official.arrays else None
-        facts = {
-            "n_train": len(official.arrays["train_labels"]),
-            "n_test": n_test,
-            "content_sha256": content_sha256(official.arrays),
-            "sources": (replace(source, files=files),),
-        }
+        facts = facts_of(official) | {"sources": (replace(source, files=files),)}
         monkeypatch.setitem(DATASETS, official.key, replace(spec, **(facts | overrides)))
         return DATASETS[official.key]
 

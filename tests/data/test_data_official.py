@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import tarfile
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ import torchvision.datasets as tv
 from PIL import Image
 
 from sal.data import DATASETS, DataCorrupt, DataMissing, load
-from sal.data.official import extract, to_grey
+from sal.data.archives import extract
+from sal.data.official import to_grey
 
-FETCHED = ["semeion", "usps", "mnist", "fashion_mnist", "cifar10", "stl10"]
+FETCHED = [
+    *("semeion", "usps", "mnist", "fashion_mnist", "cifar10", "stl10", "svhn", "pcam"),
+    "pathmnist",
+]
 
 
 @pytest.mark.parametrize("key", FETCHED)
@@ -21,7 +26,8 @@ def test_official_files_become_the_arrays_they_describe(key, make, publish, root
     official = make(key)
     spec = publish(official)
     dataset = load(key, root=root)
-    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+    for part, kind in product(("train", "val", "test"), ("images", "labels")):
+        name = f"{part}_{kind}"
         found, wanted = getattr(dataset, name), official.arrays.get(name)
         if wanted is None:
             assert found is None
@@ -35,12 +41,14 @@ def test_official_files_become_the_arrays_they_describe(key, make, publish, root
 
 @pytest.mark.parametrize("key", FETCHED)
 def test_a_prepared_set_needs_no_server_and_leaves_no_other_file(key, make, publish, server, root):
-    publish(make(key))
+    spec = publish(make(key))
     load(key, root=root)
     server.requests.clear()
     load(key, root=root)
     assert server.requests == []
-    assert [path.name for path in root.rglob("*") if path.is_file()] == [f"{key}.npz"]
+    found = {path.name for path in root.iterdir() if not path.name.startswith(".")}
+    assert found == {spec.file, "official"} and not list((root / "official").iterdir())
+    assert {path.name for path in root.iterdir()} - found == {f".{key}.lock"}
 
 
 def test_grey_is_pil_convert_l():
@@ -59,7 +67,7 @@ def test_digits_from_scikit_learn_has_the_registry_digest_without_folder_or_netw
 
 def test_checksums_and_addresses_are_torchvisions():
     def facts(key):
-        (source,) = DATASETS[key].sources
+        source = DATASETS[key].sources[0]
         return {(file.name, file.md5, file.urls) for file in source.files}
 
     for key, parser in (("mnist", tv.MNIST), ("fashion_mnist", tv.FashionMNIST)):
@@ -71,6 +79,17 @@ def test_checksums_and_addresses_are_torchvisions():
     assert facts("semeion") == {(tv.SEMEION.filename, tv.SEMEION.md5_checksum, (tv.SEMEION.url,))}
     for key, parser in (("cifar10", tv.CIFAR10), ("stl10", tv.STL10)):
         assert facts(key) == {(parser.filename, parser.tgz_md5, (parser.url,))}
+    (train, test) = (tv.SVHN.split_list[part] for part in ("train", "test"))
+    assert facts("svhn") == {(name, md5, (url,)) for url, name, md5 in (train, test)}
+    files = [file for part in tv.PCAM._FILES.values() for file in part.values()]
+    assert {(name, md5) for name, md5, _ in facts("pcam")} == {
+        (f"{name}.gz", md5) for name, _, md5 in files
+    }
+    for name, _, (zenodo, drive) in facts("pcam"):
+        assert f"2546921/files/{name}?" in zenodo
+        assert {f"{n}.gz": drive_id for n, drive_id, _ in files}[name] in drive
+    (fer,) = DATASETS["fer2013"].sources
+    assert fer.md5s == dict(tv.FER2013._RESOURCES[name] for name in ("fer", "icml"))
 
 
 def test_official_files_with_another_digest_are_refused_and_not_kept(make, publish, root):
@@ -81,7 +100,7 @@ def test_official_files_with_another_digest_are_refused_and_not_kept(make, publi
 
 
 def test_official_files_with_another_count_are_refused(make, publish, root):
-    publish(make("mnist"), n_train=60000)
+    publish(make("mnist"), counts={"train": 60000, "test": 3})
     with pytest.raises(DataCorrupt, match="train part: 5 images; wanted the official 60000"):
         load("mnist", root=root)
 
@@ -96,7 +115,8 @@ def test_a_damaged_official_file_is_refused_even_if_its_checksum_holds(make, pub
 
 
 def test_an_archive_member_outside_its_folder_is_not_written(make, publish, root, tmp_path):
-    publish(make("cifar10", extra={"../../../../escaped": b"x", "cifar-10-batches-py/x": b"x"}))
+    names = ("../escaped", "../../escaped", f"{tmp_path}/escaped", "cifar-10-batches-py/escaped")
+    publish(make("cifar10", extra=dict.fromkeys(names, b"x")))
     load("cifar10", root=root)
     assert not list(tmp_path.rglob("escaped"))
 
