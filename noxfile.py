@@ -29,9 +29,21 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def data(session: nox.Session) -> None:
+    """Fetch data sets, or say what is at hand (-- --all); arguments go to sal.data."""
+    session.run(sys.executable, "-m", "sal.data", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def check_paper(session: nox.Session) -> None:
     """Check the committed tables against the ledger; arguments go to paper.check."""
     session.run(sys.executable, "-m", "paper.check", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_table1(session: nox.Session) -> None:
+    """Count the data sets at hand and rebuild Table 1; arguments go to paper.table1."""
+    session.run(sys.executable, "-m", "paper.table1", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from baselines import learner_class
-from paper import convergence, paths
+from paper import convergence, paths, table1
 from paper.provenance import git
 from paper.recovery import report as recovery
 from paper.results import identity, is_current, read
@@ -22,7 +22,9 @@ from sal.run import Run
 from sal.train import Protocol
 
 EXPERIMENTS = (convergence, recovery)
-"""Modules with an EXPERIMENT, its nox SESSION and ``pages(place)``: all that is committed."""
+"""Modules with an EXPERIMENT, whose ledger is committed."""
+TABLES = (*EXPERIMENTS, table1)
+"""Modules with committed ``pages(place)``, and the nox SESSION that writes them."""
 RERUN_DATASET = "digits"
 MACHINE = ("cpu", "isa", "arch", "system")
 """Two machines that agree in these give the same bits."""
@@ -33,7 +35,7 @@ ELSEWHERE = {"accuracy": 2.0, "train_loss": 0.01, "val_loss": 0.01}
 def table_problems(place: paths.Place) -> list[str]:
     """Tables that are not what their ledger renders to."""
     problems = []
-    for module in EXPERIMENTS:
+    for module in TABLES:
         for path, text in module.pages(place).items():
             if not path.exists():
                 problems.append(f"{path} is missing: run nox -s {module.SESSION}")
@@ -47,7 +49,7 @@ def table_problems(place: paths.Place) -> list[str]:
 
 def row_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Rows that may not be committed: of unknown or uncommitted code, or contradicting others."""
-    problems, ancestors, weights = [], {}, {}
+    problems, ancestors, weights, digests = [], {}, {}, {}
     for row in rows:
         label = _label(row)
         sha = row["git_sha"]
@@ -58,6 +60,9 @@ def row_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
             ancestors[sha] = git("merge-base", "--is-ancestor", sha, "HEAD") is not None
         if not ancestors[sha]:
             problems.append(f"{label}: commit {sha[:12]} is not in the history of HEAD")
+        digest = digests.setdefault(row["dataset"], row["data_sha256"]) if is_current(row) else None
+        if digest not in (None, row["data_sha256"]):  # of a set whose digest is not published
+            problems.append(f"{label}: other rows of this data set were made on other data")
         where = (identity(row), row["learner_version"], row["data_sha256"], _machine(row))
         if weights.setdefault(where, row["weights_sha256"]) != row["weights_sha256"]:
             problems.append(f"{label}: two rows of the same run on one machine type disagree")

@@ -24,10 +24,13 @@ def summary(cells: Sequence[Cell]) -> str:
 def markdown(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
     """A page with the table, ours above the published value, and the verdict."""
     frame = _grid(cells, lambda cell: "<br>".join(_lines(cell, "**{}**")))
-    lines = [f"# {title}", ""]
-    lines += [line for note in notes for line in (note, "")]
-    lines += [summary(cells), "", *_markdown_table(frame)]
-    return "\n".join(lines) + "\n"
+    return markdown_page(title, [*notes, summary(cells)], frame)
+
+
+def markdown_page(title: str, notes: Sequence[str], frame: pd.DataFrame) -> str:
+    """A page with a table of texts, one row a data set."""
+    lines = [f"# {title}", "", *(line for note in notes for line in (note, ""))]
+    return "\n".join([*lines, *_markdown_table(frame)]) + "\n"
 
 
 def compact(cells: Sequence[Cell]) -> str:
@@ -53,7 +56,14 @@ def between_marks(text: str, name: str, table: str) -> str:
 
 def latex(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
     """A ``tabular`` for booktabs: ours, the published in brackets, a dagger where it differs."""
-    frame = _grid(cells, _latex_cell)
+    legend = rf"Ours (published); \dag: differs; n given where not {SEEDS}."
+    return tabular(title, [*notes, summary(cells)], _grid(cells, _latex_cell), legend)
+
+
+def tabular(
+    title: str, notes: Sequence[str], frame: pd.DataFrame, legend: str = "", align: str = "r"
+) -> str:
+    """A ``tabular`` for booktabs of a table of texts in LaTeX, one row a data set."""
     body = [
         f"{name} & " + " & ".join(row) + r" \\"
         for name, row in zip(frame.index, frame.to_numpy(), strict=True)
@@ -62,10 +72,8 @@ def latex(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
         [
             f"% {title}",
             *(f"% {note}" for note in notes),
-            f"% {summary(cells)}",
-            r"% Needs \usepackage{booktabs}. Ours (published); \dag: differs; n given where not "
-            f"{SEEDS}.",
-            r"\begin{tabular}{l" + "r" * frame.shape[1] + "}",
+            rf"% Needs \usepackage{{booktabs}}. {legend}".rstrip(),
+            r"\begin{tabular}{l" + align * frame.shape[1] + "}",
             r"\toprule",
             "Data set & " + " & ".join(frame.columns) + r" \\",
             r"\midrule",

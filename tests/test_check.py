@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from paper import check, convergence, paths
 from paper.provenance import provenance
 from paper.results import append
 from paper.runner import Task, run_row
+from sal.data import DATASETS
 from sal.run import Run
 from sal.train import Protocol
 
@@ -91,6 +93,14 @@ def test_a_run_that_diverges_on_one_machine_only_is_an_error(checked, row, diver
     status, (error,) = checked(claimed | ELSEWHERE)
     assert status == 1
     assert re.search("digits bp epochs=1.* seed 0: made again, it is", error)
+
+
+def test_rows_of_a_set_without_published_digest_are_of_the_same_data(checked, row, monkeypatch):
+    spec = replace(DATASETS[row["dataset"]], content_sha256=None)
+    monkeypatch.setitem(DATASETS, row["dataset"], spec)
+    status, problems = checked(row, row | {"data_sha256": "f" * 64, "seed": 1}, rerun=0)
+    assert status == 1
+    assert "other rows of this data set were made on other data" in problems[0]
 
 
 def test_rows_of_one_run_may_differ_between_machine_types_versions_and_data(checked, row):
