@@ -45,7 +45,9 @@ Facts = Mapping[str, Mapping[str, Any]]
 
 
 def pages(place: paths.Place) -> dict[Path, str]:
-    """Every generated text, from what was counted last."""
+    """Every generated text, from what was counted; none before anything was."""
+    if not _counted(place).exists():
+        return {}
     table = frame(_facts(place))
     return {
         place.table("table1", "md"): render.markdown_page(TITLE, [NOTE], table),
