@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from sal import SALConfig
 
-SETTINGS = {"fashion-mnist": SALConfig()}
-"""Name -> configuration, K aside. ``fashion-mnist`` was recovered on that set alone."""
+SETTINGS = {
+    "fashion-mnist": SALConfig(),
+    "published": SALConfig(
+        init="stacked",
+        init_scale=1.0,
+        output_init="normal",
+        output_init_scale=0.01,
+        feedback_scale=3**-0.5,
+    ),
+}
+"""Name -> configuration, K aside. ``fashion-mnist`` was recovered on that set alone; ``published``
+is what fits the paper's numbers best over all seven sets at hand: see ``recovery/README.md``."""
 PUBLISHED = "fashion-mnist"
 """The setting that the tables beside the paper's are made with."""

@@ -52,6 +52,12 @@ def test_the_base_is_the_setting_recovered_on_fashion_mnist_at_the_papers_protoc
     assert Setting().name == "base"
 
 
+def test_the_setting_called_published_is_the_winner_of_the_committed_study():
+    winner = report.Study.read(paths.committed()).winner
+    assert replace(SETTINGS["published"], areas=(4,)) == winner.config(4)
+    assert winner.protocol() == Protocol()
+
+
 @pytest.mark.parametrize("setting", [Setting(), TANH, *factorial()[::13]])
 def test_a_setting_is_known_by_its_name(setting):
     assert Setting.named(setting.name) == setting
