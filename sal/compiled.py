@@ -85,10 +85,13 @@ def train(
     plan = np.array([_row(layer, batch_size) for layer in layers])
     strides = np.array([_strides(layer) for layer in layers])
     numbers = np.array(
-        [rule.credit == "chained", rule.derivative, NORMS.index(rule.area_norm), batch_size],
+        [
+            *(rule.credit == "chained", rule.derivative, NORMS.index(rule.area_norm), batch_size),
+            rule.signal == "target",
+        ],
         np.int64,
     )
-    rates = np.array([lr, rule.router_rate, rule.output_rate, rule.error_limit])
+    rates = np.array([lr, rule.router_rate, rule.error_limit, *(layer.rate for layer in layers)])
 
     def run(r: int) -> None:
         _steps(
@@ -149,7 +152,7 @@ def _check(
 def _arrays(layer: Layer) -> tuple[Tensor | None, ...]:
     return (
         *(layer.weight_RKDH, layer.bias_RKH, layer.feedback_RCH),
-        *(layer.router_RDF, layer.router_bias_RF, layer.prototypes_RKF),
+        *(layer.router_RDF, layer.router_bias_RF, layer.prototypes_RKF, layer.backward_RDH),
     )
 
 

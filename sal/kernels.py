@@ -21,7 +21,7 @@ BLOCK = 32768
 
 # Columns of a plan.
 INPUTS, OUTPUTS, AREAS, FEATURES, ACTIVATION, RESIDUAL, SLOTS = range(7)
-WEIGHT, BIAS, FEEDBACK, ROUTER, ROUTER_BIAS, PROTOTYPES = range(7, 13)
+WEIGHT, BIAS, FEEDBACK, ROUTER, ROUTER_BIAS, PROTOTYPES, BACKWARD = range(7, 14)
 # Columns of a layer's places in the scratch memory.
 X, F_OF_A, SORTED_X, SORTED_DELTA, R = range(5)
 RELU, TANH = ACTIVATIONS.index("relu"), ACTIVATIONS.index("tanh")
@@ -51,6 +51,20 @@ def _error(z, rows, columns, y_N, index, like):
         z_s[:] = np.exp(z_s - z_s.max())
         z_s /= z_s.sum()
         z_s[y_N[index[s]]] -= 1
+
+
+@njit
+def _target(delta, rows, H, feedback, y_N, index, like):
+    """-one_hot(y) through the feedback: a row of it, negative; without one, -one_hot(y) itself."""
+    for s in range(rows):
+        d_s, label = _flat(delta + s * H * like.itemsize, H, like), y_N[index[s]]
+        if feedback == 0:
+            d_s[:] = 0
+            d_s[label] = -1
+        else:
+            d_s[:] = _flat(feedback + label * H * like.itemsize, H, like)
+            for h in range(H):
+                d_s[h] = -d_s[h]
 
 
 @njit
@@ -345,13 +359,17 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
     """All steps of one replica: inputs x_ND * scale + offset, in the order given.
 
     ``numbers`` are whether errors are chained, whether they are multiplied by f'(a), the position
-    of the update's divisor in ``NORMS`` and the batch size; ``rates`` the step size, the
-    router's and the output layer's multiples of it, and the bound of the errors' elements; ``like``
-    is any array of the net's type.
+    of the update's divisor in ``NORMS``, the batch size, and whether hidden layers get the target
+    for an error; ``rates`` the step size, the router's multiple of it, the bound of the errors'
+    elements, and each layer's multiple of the step size; ``like`` is any array of the net's type.
     """
     chained, derivative, norm, batch = numbers[0] != 0, numbers[1] != 0, numbers[2], numbers[3]
-    lr, router_rate, output_rate, limit = rates
+    target = numbers[4] != 0
+    lr, router_rate, limit = rates[0], rates[1], rates[2]
     layers, size = len(plan), like.itemsize
+    lowest = 0  # layer that learns
+    while lowest < layers and rates[3 + lowest] == 0:
+        lowest += 1
     batch = min(batch, len(order_M))
     places, shared, length = _reserve(plan, batch, size)
     scratch = np.empty(length, like.dtype)
@@ -383,10 +401,12 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
             )  # fmt: skip
         z = places[layers, X]
         _error(z, rows, C, y_N, index, like)
-        for n in range(layers - 1, -1, -1):
+        for n in range(layers - 1, lowest - 1, -1):
             row, place, H = plan[n], places[n], plan[n, OUTPUTS]
             d = _flat(delta, rows * H, like)
-            if n == layers - 1 or (not chained and row[FEEDBACK] == 0):
+            if target and n < layers - 1:
+                _target(delta, rows, H, row[FEEDBACK], y_N, index, like)
+            elif n == layers - 1 or (not chained and row[FEEDBACK] == 0):
                 d[:] = _flat(z, rows * H, like)
             elif chained:
                 d[:] = _flat(grad, rows * H, like)
@@ -397,11 +417,12 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
                 _times_derivative(delta, place[F_OF_A], rows * H, row[ACTIVATION], like)
             if limit < np.inf:
                 _limit(d, like.dtype.type(limit))
-            if chained and n > 0:
+            if chained and n > lowest:
                 g = _flat(grad, rows * row[INPUTS], like)
                 if row[RESIDUAL] == AFTER:  # the error passes beside the layer, too
                     g_old = g.copy()
-                dots(grad, row[INPUTS], delta, H, row[WEIGHT], H, rows, H, row[INPUTS], like)
+                back = row[BACKWARD] if row[BACKWARD] != 0 else row[WEIGHT]
+                dots(grad, row[INPUTS], delta, H, back, H, rows, H, row[INPUTS], like)
                 if row[RESIDUAL] == INSIDE:
                     g += d
                 elif row[RESIDUAL] == AFTER:
@@ -409,11 +430,11 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
             if row[FEATURES] > 0:
                 rate = -lr * router_rate / rows
                 _descend_router(row, place, o, rows, rate, y_N, index, like)
-            rate = lr * output_rate if n == layers - 1 else lr
-            _descend(
-                row, place, delta, rows, batch, step, norm, rate,
-                order[n], start[n], waiting[n], like,
-            )  # fmt: skip
+            if rates[3 + n] != 0:
+                _descend(
+                    row, place, delta, rows, batch, step, norm, lr * rates[3 + n],
+                    order[n], start[n], waiting[n], like,
+                )  # fmt: skip
         step += 1
     for n in range(layers):
         for k in range(plan[n, AREAS]):

@@ -26,8 +26,12 @@ class Layer:
     bias_RKH: Tensor | None
     activation: str
     residual: str
+    rate: float = 1.0
+    """The layer's step size as a multiple of the net's; with 0 it stays as it starts."""
     feedback_RCH: Tensor | None = None
     """The output error reaches the layer through it, where errors go directly; None: identity."""
+    backward_RDH: Tensor | None = None
+    """The layer's error goes back through it, where errors are chained; None: its weights."""
     router_RDF: Tensor | None = None
     router_bias_RF: Tensor | None = None
     prototypes_RKF: Tensor | None = None
@@ -40,20 +44,22 @@ class Rule:
 
     credit: str
     """direct: from the output to every layer, through its feedback (eq. 6); chained: from layer to
-    layer, through the transposed weights, as backpropagation does."""
+    layer, through the transposes of matrices, as backpropagation does."""
+    signal: str = "error"
+    """What goes directly to the hidden layers: error, softmax(z) - one_hot(y), or target,
+    -one_hot(y)."""
     derivative: bool = True
     """Whether a layer's error is multiplied by f'(a)."""
     area_norm: str = "batch"
     """Divisor of an area's update, one of ``areas.NORMS``."""
     router_rate: float = 1.0
     """Router's step size as a multiple of the net's."""
-    output_rate: float = 1.0
-    """The output layer's step size as a multiple of the net's."""
     error_limit: float = math.inf
     """Bound of the absolute value of every element of a layer's error."""
 
     def __post_init__(self) -> None:
         one_of("credit", self.credit, ("direct", "chained"))
+        one_of("signal", self.signal, ("error", "target"))
 
 
 class Trace(NamedTuple):
@@ -145,3 +151,14 @@ def init_weights_(w_DH: Tensor, kind: str, scale: float, generator: torch.Genera
             scale = scale * math.sqrt(2 / (inputs if kind == "kaiming" else w_DH.numel()))
     draw.mul_(scale)
     return w_DH if in_place else w_DH.copy_(draw)
+
+
+def init_spread(kind: str, scale: float, inputs: int, outputs: int) -> float:
+    """Standard deviation of the weights that ``init_weights_`` draws."""
+    squares = {
+        "normal": 1.0,
+        "kaiming": 2 / inputs,
+        "torch": 1 / (3 * inputs),
+        "stacked": 2 / (inputs * outputs),
+    }
+    return scale * math.sqrt(squares[kind])

@@ -82,7 +82,7 @@ class NetLearner(Learner):
             return self._engine
         if next(self.parameters()).device.type != "cpu":
             return self.engines[-1]
-        return self.engines[compiled is None]
+        return next(name for name in self.engines if name != "compiled" or compiled is not None)
 
     def logits(self, x_RBD: Tensor) -> Tensor:
         """Logits [R, B, C] of ``x_RBD``. Changes nothing."""

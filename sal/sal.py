@@ -4,7 +4,7 @@ A step, for every layer l:
 
 1. Route (eq. 1-3): each sample's area is k = argmax_k <p_k, x V + c>; V, c learned, p frozen.
 2. Forward (eq. 4, 5): h = f(x W_k + b_k), with the sample's own k, and a residual connection.
-3. Error (eq. 6): delta = (e B) * f'(a), e = softmax(z) - one_hot(y), B frozen.
+3. Error (eq. 6): delta = (e B) * f'(a), e = softmax(z) - one_hot(y), B frozen: ``credit.direct``.
 4. Update (eq. 7, 8): the chosen areas only, W_k -= lr / n_k * sum over S_k of x delta^T.
 5. Router (eq. 9): V and c descend the cross-entropy of the features themselves.
 
@@ -24,20 +24,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sal import areas
+from sal import areas, credit
 from sal.config import NetConfig, not_negative, one_of, positive
-from sal.feedback import init_feedback, project
+from sal.feedback import init_feedback
 from sal.net import (
     Layer,
     Rule,
-    Trace,
     choose,
     forward,
     init_weights_,
     output_error,
     pass_through,
     routing_features,
-    times_derivative,
 )
 from sal.netlearner import NetLearner
 from sal.streams import Streams
@@ -125,16 +123,6 @@ class SALConfig(NetConfig):
         return self.areas[layer] if layer < len(self.areas) else 1
 
 
-def layer_error(layer: Layer, trace: Trace, e_RBC: Tensor, rule: Rule) -> Tensor:
-    """delta [R, B, H] of a layer: the output error through its own frozen feedback (eq. 6)."""
-    delta_RBH = project(e_RBC, layer.feedback_RCH)
-    if rule.derivative:
-        delta_RBH = times_derivative(delta_RBH, trace.f_RBH, layer.activation)
-    if rule.error_limit == math.inf:
-        return delta_RBH
-    return delta_RBH.clamp(-rule.error_limit, rule.error_limit)
-
-
 class SAL(NetLearner):
     """Selective Adaptive Learning: see the module's text for the rule, ``SALConfig`` for choices.
 
@@ -186,7 +174,6 @@ class SAL(NetLearner):
             derivative=config.derivative,
             area_norm=config.area_norm,
             router_rate=config.router_rate,
-            output_rate=config.output_rate,
             error_limit=math.inf if config.error_limit is None else config.error_limit,
         )
 
@@ -196,9 +183,9 @@ class SAL(NetLearner):
         """Subtracts lr times the update at ``layers`` from ``targets``, in place (eq. 6 to 9)."""
         rule = self.rule
         z_RBC, traces = forward(layers, x_RBD, self.engine)
-        e_RBC = output_error(z_RBC, y_RB)
-        for layer, target, trace in zip(layers, targets, traces, strict=True):
-            delta_RBH = layer_error(layer, trace, e_RBC, rule)
+        deltas = credit.errors(layers, traces, z_RBC, y_RB, rule)
+        backwards = (reversed(part) for part in (layers, targets, traces))
+        for layer, target, trace, delta_RBH in zip(*backwards, deltas, strict=True):
             if trace.r_RBF is not None:
                 # Surplus features, more than there are classes, are classes that never occur.
                 q_RBF = output_error(trace.r_RBF, y_RB)
@@ -213,7 +200,7 @@ class SAL(NetLearner):
                 delta_RBH,
                 trace.area_RB,
                 rule.area_norm,
-                lr * rule.output_rate if layer is layers[-1] else lr,
+                lr * layer.rate,
                 self.engine,
             )
 
@@ -241,6 +228,7 @@ class SAL(NetLearner):
                 bias_RKH=state.get(f"bias{index}"),
                 activation=self.config.layer_activation(index),
                 residual=self.config.layer_residual(index, *sizes),
+                rate=self.config.output_rate if index == len(self.config.hidden) else 1.0,
                 feedback_RCH=state.get(f"feedback{index}"),
                 router_RDF=state.get(f"router{index}"),
                 router_bias_RF=state.get(f"router_bias{index}"),
