@@ -12,12 +12,33 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from baselines.bp import BP, BPConfig
+from baselines.dfa import DFA, DFAConfig
+from baselines.drtp import DRTP, DRTPConfig
+from baselines.fa import FA, FAConfig
+from baselines.shallow import Shallow, ShallowConfig
+from baselines.usf import USF, USFConfig
 from sal.learner import Learner
 from sal.sal import SAL
 
-__all__ = ["BP", "BUILT_IN", "BPConfig", "learner_class", "learners"]
+__all__ = [
+    "BP",
+    "BUILT_IN",
+    "DFA",
+    "DRTP",
+    "FA",
+    "USF",
+    "BPConfig",
+    "DFAConfig",
+    "DRTPConfig",
+    "FAConfig",
+    "Shallow",
+    "ShallowConfig",
+    "USFConfig",
+    "learner_class",
+    "learners",
+]
 
-BUILT_IN: tuple[type[Learner], ...] = (BP, SAL)
+BUILT_IN: tuple[type[Learner], ...] = (BP, FA, USF, DFA, DRTP, Shallow, SAL)
 """The suite's own methods. Add a line to add one."""
 
 

@@ -1,0 +1,54 @@
+"""Sign-symmetry: backpropagation through the signs of the weights, all of one size.
+
+Axes: R replicas, D inputs and H outputs of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from baselines.dense import DenseConfig, DenseLearner
+from sal.config import positive
+from sal.net import Rule, init_spread
+from sal.streams import Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class USFConfig(DenseConfig):
+    """Sign-symmetry's choices.
+
+    Raises:
+        ValueError: A field is outside its range; the message names the field and its range.
+    """
+
+    feedback_scale: float = 1.0
+    """Size, > 0, of the elements that errors go back through, as a multiple of the standard
+    deviation that the weights start with (Xiao et al. 2019)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("feedback_scale", self.feedback_scale)
+
+
+class USF(DenseLearner):
+    """delta_l = (delta_{l+1} s sign(W_{l+1})^T) * f'(a_l) (Liao et al. 2016, "uSF")."""
+
+    name = "usf"
+    summary = "Sign-symmetry, uniform sign-concordant feedback (Liao et al., AAAI 2016)"
+    version = 1
+    Config = USFConfig
+    engines = ("torch",)
+    rule = Rule(credit="chained")
+
+    def frozen(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
+        """Nothing: the signs change with the weights."""
+        return {}
+
+    def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
+        """The signs of the weights as they are."""
+        kind, scale = self.config.layer_init(index)
+        spread = init_spread(kind, scale, *self.sizes[index])
+        return state[f"weight{index}"].sign() * (self.config.feedback_scale * spread)
