@@ -60,16 +60,23 @@ def floor(learner: NetLearner, x_ND: Tensor | Pixels, order_RM: Tensor, batch_si
     """The floor of a step of ``learner`` on these data: counts are means over the batches."""
     routes = learner.routes(x_ND[order_RM])
     flops = byte_count = footprint = 0.0
-    for index, layer in enumerate(learner.layers(learner.tensors())):
+    layers = learner.layers(learner.tensors())
+    lowest = min(index for index, layer in enumerate(layers) if layer.rate)  # that learns
+    for index, layer in enumerate(layers):
         _, K, D, H = layer.weight_RKDH.shape
-        products = 3 if learner.rule.credit == "chained" and index > 0 else 2
+        products = 1 + bool(layer.rate)  # forward, update
+        products += learner.rule.credit == "chained" and index > lowest
         flops += products * 2 * batch_size * D * H
         if layer.feedback_RCH is not None:
             flops += 2 * batch_size * layer.feedback_RCH.shape[1] * H
         if layer.router_RDF is not None:
             flops += 2 * 2 * batch_size * D * layer.router_RDF.shape[2]
         size = D * H * layer.weight_RKDH.element_size()
-        byte_count += 2 * size * _areas_in_a_batch(routes.get(f"layer{index}"), batch_size)
+        byte_count += (
+            (1 + bool(layer.rate))
+            * size
+            * _areas_in_a_batch(routes.get(f"layer{index}"), batch_size)
+        )
         footprint += K * size
     shape = max(learner.sizes, key=lambda sizes: sizes[0] * sizes[1])
     return Floor(flops, byte_count, flop_rate(batch_size, *shape), byte_rate(int(footprint)))
