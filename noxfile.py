@@ -28,6 +28,12 @@ def tests(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "pytest", *session.posargs)
 
 
+@nox.session(name="list", venv_backend="none", default=False)
+def list_(session: nox.Session) -> None:
+    """List the methods and the data sets, one line each."""
+    session.run(sys.executable, "-m", "baselines", *session.posargs)
+
+
 @nox.session(venv_backend="none", default=False)
 def data(session: nox.Session) -> None:
     """Fetch data sets, or say what is at hand (-- --all); arguments go to sal.data."""

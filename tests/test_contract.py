@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from baselines import BUILT_IN, learner_class, learners
+from baselines.__main__ import main as list_main
 from sal import Config, SALConfig, Streams
+from sal.data import DATASETS
 
 D, C, B = 16, 4, 9
 CONFIGS = {name: [learner.Config()] for name, learner in learners().items()}
@@ -198,6 +200,32 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_others_remain(monkeypatch
             "b:Taken",
             "c:NoLearner",
         ]
+    finally:
+        monkeypatch.undo()
+        learners.cache_clear()
+
+
+def test_methods_and_data_sets_are_listed_with_a_line_each(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert list_main() == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in
+            capsys.readouterr().out.splitlines()]  # fmt: skip
+    for learner in BUILT_IN:
+        assert [learner.name, learner.summary, "sal-repro"] in rows
+    for key, spec in DATASETS.items():
+        (row,) = [row for row in rows if row[:2] == [key, spec.title]]
+        assert row[2:4] == [str(spec.total), str(spec.n_classes)]
+
+
+def test_a_plugin_that_cannot_be_used_is_listed_with_its_reason(capsys, monkeypatch):
+    def broken():
+        raise ImportError("no such module")
+
+    monkeypatch.setattr("baselines.entry_points", lambda group: [_Plugin("a:Broken", broken)])
+    learners.cache_clear()
+    try:
+        assert list_main() == 1
+        assert "a:Broken is left out: no such module" in capsys.readouterr().out
     finally:
         monkeypatch.undo()
         learners.cache_clear()
