@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sal import credit
-from sal.config import NetConfig
-from sal.feedback import init_feedback
+from sal.config import NetConfig, positive
 from sal.net import Layer, forward, init_weights_
 from sal.netlearner import NetLearner
 from sal.streams import Streams
@@ -27,6 +26,22 @@ class DenseConfig(NetConfig):
 
     init: str = "kaiming"
     """"We employed ReLU activation with Kaiming initialization" (section 4.1.1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackConfig(DenseConfig):
+    """The same net, for methods with something else than its weights on the way back.
+
+    Raises:
+        ValueError: A field is outside its range; the message names the field and its range.
+    """
+
+    feedback_scale: float = 1.0
+    """Factor, > 0, of what errors go back through; each method says of what."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("feedback_scale", self.feedback_scale)
 
 
 class DenseLearner(NetLearner):
@@ -117,11 +132,3 @@ class DenseLearner(NetLearner):
             target.weight_RKDH[:, 0].baddbmm_(trace.x_RBD.mT, delta_RBH, alpha=-rate)
             if target.bias_RKH is not None:
                 target.bias_RKH[:, 0].sub_(delta_RBH.sum(1), alpha=rate)
-
-
-def direct_feedback(
-    streams: Sequence[Streams], index: int, n_classes: int, outputs: int, scale: float
-) -> Tensor:
-    """Feedback matrices [R, C, H] of a layer, N(0, scale^2)."""
-    generators = [replica.generator("feedback", index) for replica in streams]
-    return torch.stack([init_feedback(n_classes, outputs, scale, g) for g in generators])

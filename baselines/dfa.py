@@ -7,26 +7,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from baselines.dense import DenseConfig, DenseLearner, direct_feedback
-from sal.config import positive
+from baselines.dense import DenseLearner, FeedbackConfig
+from sal.feedback import draw_feedback
 from sal.net import Rule
 from sal.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
-class DFAConfig(DenseConfig):
-    """Direct feedback alignment's choices.
-
-    Raises:
-        ValueError: A field is outside its range; the message names the field and its range.
-    """
+class DFAConfig(FeedbackConfig):
+    """Direct feedback alignment's choices."""
 
     feedback_scale: float = 1.0
     """Standard deviation, > 0, of the feedback matrices' elements, N(0, scale^2), as SAL's."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive("feedback_scale", self.feedback_scale)
 
 
 class DFA(DenseLearner):
@@ -43,7 +35,7 @@ class DFA(DenseLearner):
         if index == len(self.config.hidden):
             return {}
         scale = self.config.feedback_scale
-        return {"feedback": direct_feedback(streams, index, self.n_classes, H, scale)}
+        return {"feedback": draw_feedback(streams, index, self.n_classes, H, scale)}
 
     def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
         """Errors are not chained."""

@@ -8,27 +8,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from baselines.dense import DenseConfig, DenseLearner, direct_feedback
-from sal.config import positive
+from baselines.dense import DenseLearner, FeedbackConfig
+from sal.feedback import draw_feedback
 from sal.net import Rule
 from sal.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
-class DRTPConfig(DenseConfig):
-    """Direct random target projection's choices.
-
-    Raises:
-        ValueError: A field is outside its range; the message names the field and its range.
-    """
+class DRTPConfig(FeedbackConfig):
+    """Direct random target projection's choices."""
 
     feedback_scale: float = 1.0
     """Factor, > 0, of the feedback matrices, whose elements are N(0, 2 / H) for H hidden units:
     the spread that the authors' code gives them."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive("feedback_scale", self.feedback_scale)
 
 
 class DRTP(DenseLearner):
@@ -48,7 +40,7 @@ class DRTP(DenseLearner):
         if index == len(self.config.hidden):
             return {}
         scale = self.config.feedback_scale * math.sqrt(2 / H)
-        return {"feedback": direct_feedback(streams, index, self.n_classes, H, scale)}
+        return {"feedback": draw_feedback(streams, index, self.n_classes, H, scale)}
 
     def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
         """Errors are not chained."""

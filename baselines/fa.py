@@ -11,26 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.dense import DenseConfig, DenseLearner
-from sal.config import positive
+from baselines.dense import DenseLearner, FeedbackConfig
 from sal.net import Rule, init_weights_
 from sal.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
-class FAConfig(DenseConfig):
-    """Feedback alignment's choices.
-
-    Raises:
-        ValueError: A field is outside its range; the message names the field and its range.
-    """
+class FAConfig(FeedbackConfig):
+    """Feedback alignment's choices."""
 
     feedback_scale: float = 1.0
     """Factor, > 0, of the feedback matrices, which are drawn as the weights are (``init``)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive("feedback_scale", self.feedback_scale)
 
 
 class FA(DenseLearner):

@@ -10,27 +10,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from baselines.dense import DenseConfig, DenseLearner
-from sal.config import positive
+from baselines.dense import DenseLearner, FeedbackConfig
 from sal.net import Rule, init_spread
 from sal.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
-class USFConfig(DenseConfig):
-    """Sign-symmetry's choices.
-
-    Raises:
-        ValueError: A field is outside its range; the message names the field and its range.
-    """
+class USFConfig(FeedbackConfig):
+    """Sign-symmetry's choices."""
 
     feedback_scale: float = 1.0
     """Size, > 0, of the elements that errors go back through, as a multiple of the standard
     deviation that the weights start with (Xiao et al. 2019)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive("feedback_scale", self.feedback_scale)
 
 
 class USF(DenseLearner):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from sal.streams import Streams
 
 
 def init_feedback(n_classes: int, outputs: int, scale: float, generator: torch.Generator) -> Tensor:
@@ -13,6 +17,14 @@ def init_feedback(n_classes: int, outputs: int, scale: float, generator: torch.G
     otherwise, it is initialized randomly and remains frozen": N(0, scale^2).
     """
     return torch.empty(n_classes, outputs).normal_(generator=generator).mul_(scale)
+
+
+def draw_feedback(
+    streams: Sequence[Streams], layer: int, n_classes: int, outputs: int, scale: float
+) -> Tensor:
+    """Feedback matrices B [R, C, H] of a layer, each replica's from its own stream."""
+    generators = [replica.generator("feedback", layer) for replica in streams]
+    return torch.stack([init_feedback(n_classes, outputs, scale, g) for g in generators])
 
 
 def project(e_RBC: Tensor, b_RCH: Tensor | None) -> Tensor:

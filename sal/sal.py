@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from sal import areas, credit
 from sal.config import NetConfig, not_negative, one_of, positive
-from sal.feedback import init_feedback
+from sal.feedback import draw_feedback
 from sal.net import (
     Layer,
     Rule,
@@ -254,9 +254,8 @@ class SAL(NetLearner):
         if config.bias:
             tensors["bias"] = torch.zeros(R, K, H)
         if self.n_classes != H:  # else the identity, which is not stored
-            generators = [replica.generator("feedback", index) for replica in streams]
-            tensors["feedback"] = torch.stack(
-                [init_feedback(self.n_classes, H, config.feedback_scale, g) for g in generators]
+            tensors["feedback"] = draw_feedback(
+                streams, index, self.n_classes, H, config.feedback_scale
             )
         if K > 1:
             routers = [self._init_router(index, D, F, K, replica) for replica in streams]

@@ -147,6 +147,12 @@ def tar_gz(members):
     return packed.getvalue()
 
 
+@pytest.fixture
+def pack_tar():
+    """A gzipped tar archive: `pack_tar({name: content})`."""
+    return tar_gz
+
+
 def idx_gz(array_u8):
     header = struct.pack(f">BBBB{array_u8.ndim}I", 0, 0, 8, array_u8.ndim, *array_u8.shape)
     return gzip.compress(header + array_u8.astype(np.uint8).tobytes())
