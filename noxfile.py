@@ -35,6 +35,18 @@ def list_(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def new_baseline(session: nox.Session) -> None:
+    """Write a distribution with a method that runs (-- NAME); arguments go to baselines.new."""
+    session.run(sys.executable, "-m", "baselines.new", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def conformance(session: nox.Session) -> None:
+    """Hold methods to the contract (-- NAME...); arguments go to baselines.conformance."""
+    session.run(sys.executable, "-m", "baselines.conformance", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def data(session: nox.Session) -> None:
     """Fetch data sets, or say what is at hand (-- --all); arguments go to sal.data."""
     session.run(sys.executable, "-m", "sal.data", *session.posargs)
@@ -74,6 +86,12 @@ def reproduce_table4(session: nox.Session) -> None:
 def recover(session: nox.Session) -> None:
     """Train what the recovery study lacks and report on it; arguments go to paper.recovery."""
     session.run(sys.executable, "-m", "paper.recovery", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def anchors(session: nox.Session) -> None:
+    """Train BP, FA and DFA as others have published them; arguments go to paper.anchors."""
+    session.run(sys.executable, "-m", "paper.anchors", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

@@ -15,7 +15,17 @@ from baselines.bp import BP, BPConfig
 from baselines.dfa import DFA, DFAConfig
 from baselines.drtp import DRTP, DRTPConfig
 from baselines.fa import FA, FAConfig
+from baselines.kp import KP, KPConfig
+from baselines.local import Local, LocalConfig
+from baselines.moe import MoE, MoEConfig
+from baselines.sal_bp import SALBP
+from baselines.sal_frozen import SALFrozen
+from baselines.sal_hash import SALHash
+from baselines.sal_random import SALRandom
+from baselines.sal_step import SALStep
+from baselines.set import SET, SETConfig
 from baselines.shallow import Shallow, ShallowConfig
+from baselines.sparse import Sparse, SparseConfig
 from baselines.usf import USF, USFConfig
 from sal.learner import Learner
 from sal.sal import SAL
@@ -26,19 +36,37 @@ __all__ = [
     "DFA",
     "DRTP",
     "FA",
+    "KP",
+    "SALBP",
+    "SET",
     "USF",
     "BPConfig",
     "DFAConfig",
     "DRTPConfig",
     "FAConfig",
+    "KPConfig",
+    "Local",
+    "LocalConfig",
+    "MoE",
+    "MoEConfig",
+    "SALFrozen",
+    "SALHash",
+    "SALRandom",
+    "SALStep",
+    "SETConfig",
     "Shallow",
     "ShallowConfig",
+    "Sparse",
+    "SparseConfig",
     "USFConfig",
     "learner_class",
     "learners",
 ]
 
-BUILT_IN: tuple[type[Learner], ...] = (BP, FA, USF, DFA, DRTP, Shallow, SAL)
+BUILT_IN: tuple[type[Learner], ...] = (
+    *(BP, FA, USF, KP, DFA, DRTP, Local, Shallow, MoE, Sparse, SET),
+    *(SAL, SALStep, SALFrozen, SALRandom, SALHash, SALBP),
+)
 """The suite's own methods. Add a line to add one."""
 
 

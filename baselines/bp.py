@@ -6,14 +6,11 @@ tests hold it against autograd.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from baselines.dense import DenseConfig, DenseLearner
+from sal.learner import Floor
 from sal.net import Rule
-from sal.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +25,5 @@ class BP(DenseLearner):
     summary = "Backpropagation, the paper's baseline (Rumelhart et al. 1986)"
     version = 2
     Config = BPConfig
+    floor = Floor(lr=0.1, accuracy=95.0)
     rule = Rule(credit="chained")
-
-    def frozen(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
-        """The weights."""
-        return None

@@ -5,17 +5,14 @@ Axes: R replicas, B samples, D inputs and H outputs of a layer, C classes.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sal import credit
 from sal.config import NetConfig, positive
-from sal.net import Layer, forward, init_weights_
+from sal.net import Layer, draw_weights, init_weights_
 from sal.netlearner import NetLearner
 from sal.streams import Streams
 
@@ -47,22 +44,19 @@ class FeedbackConfig(DenseConfig):
 class DenseLearner(NetLearner):
     """A fully connected net of one matrix a layer, trained by SGD on the errors of its ``rule``.
 
-    Abstract: a method says by which rule, what frozen tensors that needs, and what errors go back
-    through. All start from the same weights.
+    Abstract: a method says by which rule, what tensors that needs, and what errors go back through.
+    All start from the same weights.
 
     Args:
         config: Choices.
         in_features: D.
         n_classes: C.
-        streams: One a replica; uses weights, and what ``frozen`` uses.
+        streams: One a replica; uses weights, and what ``besides`` uses.
         engine: compiled, torch or None: the device's own.
 
     Raises:
         TypeError, ValueError: As ``Learner``.
     """
-
-    hidden_rate: ClassVar[float] = 1.0
-    """The hidden layers' step size as a multiple of the net's; with 0 they stay as they start."""
 
     def __init__(
         self,
@@ -73,36 +67,26 @@ class DenseLearner(NetLearner):
         engine: str | None = None,
     ) -> None:
         super().__init__(config, in_features, n_classes, streams, engine)
-        for index, (D, H) in enumerate(self.sizes):
-            w_RDH = torch.empty(len(streams), D, H)
-            for w_DH, replica in zip(w_RDH, streams, strict=True):
-                generator = replica.generator("weights", index, 0)
-                init_weights_(w_DH, *config.layer_init(index), generator)
-            tensors = {"weight": w_RDH}
+        for index, sizes in enumerate(self.sizes):
+            w_RKDH = draw_weights(streams, index, 1, sizes, config.layer_init(index))
+            besides = self.besides(index, *sizes, streams)
+            tensors = {"weight": w_RKDH.squeeze(1)}
+            if "mask" in besides:
+                tensors["weight"].mul_(besides["mask"])
             if config.bias:
-                tensors["bias"] = torch.zeros(len(streams), H)
-            for name, tensor in tensors.items():
-                if self.layer_rate(index):
-                    setattr(self, f"{name}{index}", nn.Parameter(tensor, requires_grad=False))
-                else:
-                    self.register_buffer(f"{name}{index}", tensor)
-            for name, tensor in self.frozen(index, D, H, streams).items():
-                self.register_buffer(f"{name}{index}", tensor)
+                tensors["bias"] = torch.zeros(len(streams), sizes[1])
+            self.add(index, tensors | besides)
 
-    @abstractmethod
-    def frozen(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
-        """What a layer has besides its weights, all of it frozen; layer 0 is the first."""
+    def besides(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
+        """What a layer has besides weights and biases, named as ``Layer``'s fields are. A hook."""
+        return {}
 
-    def layer_rate(self, index: int) -> float:
-        """A layer's step size as a multiple of the net's."""
-        return 1.0 if index == len(self.config.hidden) else self.hidden_rate
-
-    @abstractmethod
     def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
         """The matrices [R, D, H] that a layer's error goes back through, where errors are chained.
 
-        None: its weights.
+        A hook. None: its weights.
         """
+        return state.get(f"backward{index}")
 
     def layers(self, state: dict[str, Tensor]) -> list[Layer]:
         """The net as views into the tensors of ``state``: one area a layer."""
@@ -115,20 +99,26 @@ class DenseLearner(NetLearner):
                 rate=self.layer_rate(index),
                 feedback_RCH=state.get(f"feedback{index}"),
                 backward_RDH=self.backward(index, state),
+                mask_RDH=state.get(f"mask{index}"),
+                head_RHC=state.get(f"head{index}"),
+                head_bias_RC=state.get(f"head_bias{index}"),
             )
             for index, sizes in enumerate(self.sizes)
         ]
 
-    def descend_(
-        self, layers: list[Layer], targets: list[Layer], x_RBD: Tensor, y_RB: Tensor, lr: float
-    ) -> None:
-        """Subtracts lr times the update at ``layers`` from ``targets``, in place."""
-        z_RBC, traces = forward(layers, x_RBD)
-        deltas = credit.errors(layers, traces, z_RBC, y_RB, self.rule)
-        for layer, target, trace, delta_RBH in zip(
-            *(reversed(part) for part in (layers, targets, traces)), deltas, strict=False
-        ):
-            rate = lr * layer.rate / y_RB.shape[1]
-            target.weight_RKDH[:, 0].baddbmm_(trace.x_RBD.mT, delta_RBH, alpha=-rate)
-            if target.bias_RKH is not None:
-                target.bias_RKH[:, 0].sub_(delta_RBH.sum(1), alpha=rate)
+
+def draw_backward(
+    config: FeedbackConfig, index: int, D: int, H: int, streams: Sequence[Streams]
+) -> dict[str, Tensor]:
+    """A matrix [R, D, H] for a layer's error to go back through, drawn as its weights are.
+
+    Times ``feedback_scale``. None for the first layer.
+    """
+    if index == 0:
+        return {}
+    kind, scale = config.layer_init(index)
+    b_RDH = torch.empty(len(streams), D, H)
+    for b_DH, replica in zip(b_RDH, streams, strict=True):
+        generator = replica.generator("feedback", index)
+        init_weights_(b_DH, kind, scale * config.feedback_scale, generator)
+    return {"backward": b_RDH}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from baselines.dense import DenseLearner, FeedbackConfig
 from sal.feedback import draw_feedback
+from sal.learner import Floor
 from sal.net import Rule
 from sal.streams import Streams
 
@@ -28,15 +29,12 @@ class DFA(DenseLearner):
     summary = "Direct feedback alignment (Nokland, NeurIPS 2016)"
     version = 1
     Config = DFAConfig
+    floor = Floor(lr=0.03, accuracy=93.0)
     rule = Rule(credit="direct")
 
-    def frozen(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
+    def besides(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
         """The feedback matrix of a hidden layer."""
         if index == len(self.config.hidden):
             return {}
         scale = self.config.feedback_scale
         return {"feedback": draw_feedback(streams, index, self.n_classes, H, scale)}
-
-    def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
-        """Errors are not chained."""
-        return None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from baselines.dense import DenseLearner, FeedbackConfig
 from sal.feedback import draw_feedback
+from sal.learner import Floor
 from sal.net import Rule
 from sal.streams import Streams
 
@@ -33,15 +34,12 @@ class DRTP(DenseLearner):
     summary = "Direct random target projection (Frenkel et al., Frontiers in Neuroscience 15, 2021)"
     version = 1
     Config = DRTPConfig
+    floor = Floor(lr=0.003, accuracy=85.0)
     rule = Rule(credit="direct", signal="target")
 
-    def frozen(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
+    def besides(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
         """The feedback matrix of a hidden layer."""
         if index == len(self.config.hidden):
             return {}
         scale = self.config.feedback_scale * math.sqrt(2 / H)
         return {"feedback": draw_feedback(streams, index, self.n_classes, H, scale)}
-
-    def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
-        """Errors are not chained."""
-        return None

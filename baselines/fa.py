@@ -1,18 +1,15 @@
-"""Feedback alignment: backpropagation through fixed random matrices in place of the weights.
-
-Axes: R replicas, D inputs and H outputs of a layer.
-"""
+"""Feedback alignment: backpropagation through fixed random matrices in place of the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from baselines.dense import DenseLearner, FeedbackConfig
-from sal.net import Rule, init_weights_
+from baselines.dense import DenseLearner, FeedbackConfig, draw_backward
+from sal.learner import Floor
+from sal.net import Rule
 from sal.streams import Streams
 
 
@@ -31,19 +28,9 @@ class FA(DenseLearner):
     summary = "Feedback alignment (Lillicrap et al., Nature Communications 7, 2016)"
     version = 1
     Config = FAConfig
+    floor = Floor(lr=0.1, accuracy=95.0)
     rule = Rule(credit="chained")
 
-    def frozen(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
+    def besides(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
         """The matrix that the layer's error goes back through; none below the first layer."""
-        if index == 0:
-            return {}
-        kind, scale = self.config.layer_init(index)
-        b_RDH = torch.empty(len(streams), D, H)
-        for b_DH, replica in zip(b_RDH, streams, strict=True):
-            generator = replica.generator("feedback", index)
-            init_weights_(b_DH, kind, scale * self.config.feedback_scale, generator)
-        return {"backward": b_RDH}
-
-    def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
-        """The fixed matrix."""
-        return state.get(f"backward{index}")
+        return draw_backward(self.config, index, D, H, streams)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from baselines.dense import DenseConfig, DenseLearner
+from sal.learner import Floor
 from sal.net import Rule
-from sal.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +21,9 @@ class Shallow(DenseLearner):
     summary = "Only the output layer learns; hidden layers stay random (control)"
     version = 1
     Config = ShallowConfig
+    floor = Floor(lr=0.1, accuracy=95.0)
     rule = Rule(credit="chained")
-    hidden_rate = 0.0
 
-    def frozen(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
-        """Nothing besides the weights."""
-        return {}
-
-    def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
-        """Nothing goes back."""
-        return None
+    def layer_rate(self, index: int) -> float:
+        """Hidden layers do not learn."""
+        return 1.0 if index == len(self.config.hidden) else 0.0

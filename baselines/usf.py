@@ -5,14 +5,13 @@ Axes: R replicas, D inputs and H outputs of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from baselines.dense import DenseLearner, FeedbackConfig
+from sal.learner import Floor
 from sal.net import Rule, init_spread
-from sal.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +30,9 @@ class USF(DenseLearner):
     summary = "Sign-symmetry, uniform sign-concordant feedback (Liao et al., AAAI 2016)"
     version = 1
     Config = USFConfig
+    floor = Floor(lr=0.1, accuracy=95.0)
     engines = ("torch",)
     rule = Rule(credit="chained")
-
-    def frozen(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
-        """Nothing: the signs change with the weights."""
-        return {}
 
     def backward(self, index: int, state: dict[str, Tensor]) -> Tensor | None:
         """The signs of the weights as they are."""

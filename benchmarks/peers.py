@@ -1,8 +1,8 @@
 """A training step of ours beside other packages' in one run: ``python -m benchmarks.peers``.
 
-One thread, 784-256-10, batch 16. The contestants take turns, so that the machine's moods hit all of
-them alike; what counts is the ratio within a round, not the microseconds. ``nox -s peers`` is the
-same.
+One thread, 784-256-10, batch 16; mixtures of experts once more at batch 256. The contestants take
+turns, so that the machine's moods hit all of them alike; what counts is the ratio within a round,
+not the microseconds. ``nox -s peers`` is the same.
 
 Axes: S seeds, B samples, D inputs.
 """
@@ -34,7 +34,10 @@ ROUNDS, WARM_UP = 25, 100
 QUICK_ROUNDS = 5
 SEEDS = 5
 EXPERTS = (4, 16)
+LARGE, LARGE_STEPS = 256, 10
+"""Batch of the second comparison, and how many steps a round has of it."""
 PLAIN = "plain loop (autograd, SGD)"
+PLAIN_LARGE = f"{PLAIN}, batch {LARGE}"
 OURS = "this project"
 
 
@@ -43,38 +46,46 @@ class Contestant:
     """Something that can take a training step."""
 
     step: Callable[[], None]
-    """``steps`` steps of each of ``seeds`` nets, on a batch of B samples for each."""
+    """``steps`` steps of each of ``seeds`` nets, on a batch of ``size`` samples for each."""
     trained: Sequence[Tensor]
     """What the step changes."""
     steps: int = 1
     seeds: int = 1
+    size: int = B
     floor_us: float | None = None
     """``benchmarks.floor`` of one net's step; None where none is stated."""
 
 
-def mlp(device: str) -> nn.Sequential:
+def mlp(device: str, hidden: int = H) -> nn.Sequential:
     """The net of all contestants that have a choice."""
-    return nn.Sequential(nn.Linear(D, H), nn.ReLU(), nn.Linear(H, C)).to(device)
+    return nn.Sequential(nn.Linear(D, hidden), nn.ReLU(), nn.Linear(hidden, C)).to(device)
 
 
-def autograd(net: nn.Module, device: str, loss: Callable[..., Tensor] | None = None) -> Contestant:
+def autograd(
+    net: nn.Module, device: str, loss: Callable[..., Tensor] | None = None, size: int = B
+) -> Contestant:
     """The loop that anyone would write, around a net; ``loss`` takes the net, inputs, labels."""
     loss = loss or (lambda net, x_BD, y_B: nn.functional.cross_entropy(net(x_BD), y_B))
     trained = [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(trained, lr=LR)
-    (x_BD,), (y_B,) = batch(device=device)
+    (x_BD,), (y_B,) = batch(size, device=device)
 
     def step() -> None:
         optimiser.zero_grad()
         loss(net, x_BD, y_B).backward()
         optimiser.step()
 
-    return Contestant(step=step, trained=trained)
+    return Contestant(step=step, trained=trained, size=size)
 
 
 def plain(device: str) -> Contestant:
     """What every ratio refers to."""
     return autograd(mlp(device), device)
+
+
+def plain_large(device: str) -> Contestant:
+    """What the ratios at batch 256 refer to: a hidden layer that keeps the size."""
+    return autograd(mlp(device, D), device, size=LARGE)
 
 
 def vmapped(device: str) -> Contestant:
@@ -132,6 +143,27 @@ def mixture_of_experts(device: str, experts: int) -> Contestant:
     return autograd(net, device, Mixture.loss)
 
 
+class Layers(nn.Module):
+    """Experts of one layer, 784-784 with ReLU, as ours are."""
+
+    def __init__(self, experts: int) -> None:
+        super().__init__()
+        self.weight_KDD = nn.Parameter(torch.randn(experts, D, D) * (2 / D) ** 0.5)
+        self.bias_K1D = nn.Parameter(torch.zeros(experts, 1, D))
+
+    def forward(self, x_KND: Tensor) -> Tensor:
+        """Each expert's output for its own inputs."""
+        return torch.relu(torch.baddbmm(self.bias_K1D, x_KND, self.weight_KDD))
+
+
+def mixture_of_experts_large(device: str, experts: int) -> Contestant:
+    """``mixture-of-experts`` with our experts, of which each sample takes one, at batch 256."""
+    from mixture_of_experts import MoE
+
+    moe = MoE(dim=D, num_experts=experts, experts=Layers(experts), second_policy_train="none")
+    return autograd(Mixture(moe).to(device), device, Mixture.loss, LARGE)
+
+
 def st_moe(device: str, experts: int) -> Contestant:
     """``st-moe-pytorch``: gated (GEGLU) experts, of which each sample takes two."""
     from st_moe_pytorch import MoE
@@ -141,22 +173,26 @@ def st_moe(device: str, experts: int) -> Contestant:
     return autograd(net, device, Mixture.loss)
 
 
-def ours(device: str, case: Case, seeds: int = 1) -> Contestant:
+def ours(
+    device: str, case: Case, seeds: int = 1, size: int = B, steps: int = STEPS, **choices
+) -> Contestant:
     """A registered method, by ``epoch`` as the trainer calls it: batches gathered from bytes."""
-    learner = case.build(replicas=seeds).to(device)
+    learner = case.build(replicas=seeds, **choices).to(device)
     generator = torch.Generator().manual_seed(0)
-    values = torch.randint(0, 256, (STEPS * B, D), generator=generator).to(torch.uint8)
+    samples = steps * size
+    values = torch.randint(0, 256, (samples, D), generator=generator).to(torch.uint8)
     x_ND = Pixels(values, 2 / 255, -1.0).to(device)
-    y_N = torch.randint(0, C, (STEPS * B,), generator=generator).to(device)
-    order_SM = torch.stack([torch.randperm(STEPS * B, generator=generator) for _ in range(seeds)])
+    y_N = torch.randint(0, C, (samples,), generator=generator).to(device)
+    order_SM = torch.stack([torch.randperm(samples, generator=generator) for _ in range(seeds)])
     order_SM = order_SM.to(device)
     known = device == "cpu" and isinstance(learner, NetLearner)
     return Contestant(
-        step=lambda: learner.epoch(x_ND, y_N, order_SM, B, LR),
+        step=lambda: learner.epoch(x_ND, y_N, order_SM, size, LR),
         trained=list(learner.parameters()),
-        steps=STEPS,
+        steps=steps,
         seeds=seeds,
-        floor_us=floor(learner, x_ND, order_SM, B).us if known else None,
+        size=size,
+        floor_us=floor(learner, x_ND, order_SM, size).us if known else None,
     )
 
 
@@ -174,6 +210,13 @@ def entries() -> Iterator[tuple[str, str, Callable[[str], Contestant]]]:
     for make, package in ((mixture_of_experts, "mixture-of-experts"), (st_moe, "st-moe-pytorch")):
         for k in EXPERTS:
             yield f"{package}, {k} experts", package, partial(make, experts=k)
+    yield PLAIN_LARGE, "torch", plain_large
+    for k in EXPERTS:
+        large = partial(ours, case=Case("moe", k), size=LARGE, steps=LARGE_STEPS, hidden=(D,))
+        yield f"MoE-{k}, 784-784, batch {LARGE}", OURS, large
+    for k in EXPERTS:
+        label = f"mixture-of-experts, {k} of 784-784, one a sample, batch {LARGE}"
+        yield label, "mixture-of-experts", partial(mixture_of_experts_large, experts=k)
 
 
 def warm_up(label: str, contestant: Contestant) -> None:
@@ -183,7 +226,8 @@ def warm_up(label: str, contestant: Contestant) -> None:
         RuntimeError: They do not: nothing has changed, or something is not a number any more.
     """
     before = [tensor.detach().clone() for tensor in contestant.trained]
-    for _ in range(math.ceil(WARM_UP / contestant.steps)):
+    steps = WARM_UP if contestant.size == B else LARGE_STEPS
+    for _ in range(math.ceil(steps / contestant.steps)):
         contestant.step()
     pairs = list(zip(before, contestant.trained, strict=True))
     if all(torch.equal(old, new) for old, new in pairs):
@@ -214,11 +258,12 @@ def measure(made: dict[str, Contestant], device: str, rounds: int) -> dict[str, 
         for label, contestant in made.items():
             synchronise(device)
             start = time.perf_counter()
-            for _ in range(STEPS // contestant.steps):
+            steps = STEPS if contestant.size == B else LARGE_STEPS
+            for _ in range(steps // contestant.steps):
                 contestant.step()
             synchronise(device)
             seconds = time.perf_counter() - start
-            times[label].append(seconds / STEPS / contestant.seeds * 1e6)
+            times[label].append(seconds / steps / contestant.seeds * 1e6)
     return times
 
 
@@ -238,7 +283,8 @@ def frame(
             rows.append(row | {"status": "not installed"})
             continue
         us = torch.tensor(times[label], dtype=torch.float64)
-        ratio = us / torch.tensor(times[PLAIN], dtype=torch.float64)
+        reference = PLAIN if made[label].size == B else PLAIN_LARGE
+        ratio = us / torch.tensor(times[reference], dtype=torch.float64)
         quartiles = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)
         for name, values in (("us", us), ("ratio", ratio)):
             numbers = values.quantile(quartiles).tolist()
@@ -332,10 +378,14 @@ def notes(where: dict, title: str, rounds: int) -> list[str]:
         f"Generated by `nox -s peers`; do not edit. {title}; PyTorch {where['torch_version']}, "
         f"{machine}; {commit}{changed}.",
         f"Median and quartiles over {rounds} rounds of {STEPS} steps, in which the contestants "
-        "take turns; the ratio is taken within each round. With several seeds, the time is that of "
+        f"take turns (of {LARGE_STEPS} at batch {LARGE}); the ratio is taken within each round, to "
+        "the plain loop of the same batch. With several seeds, the time is that of "
         "one seed's step. Ours gather each batch anew from bytes, the others reuse one. The "
         "experts of both mixtures are 784-256-784, since they keep the size, and each sample takes "
-        "two. The floor is what a step's operations and bytes take at rates measured in this run "
+        f"two. At batch {LARGE} the net is 784-784-10, and both mixtures have the same experts, "
+        "one matrix with ReLU, one a sample; the package gives an expert at most 1.25 times its "
+        "share of the samples and drops the others'. The floor is what a step's operations and "
+        "bytes take at rates measured in this run "
         "([benchmarks/floor.py](../../benchmarks/floor.py)).",
     ]
 

@@ -20,6 +20,33 @@ REPRODUCED, DIFFERS, NOT_RUN = "reproduced", "differs", "not run"
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A metric of the runs of one cell."""
+
+    values: Mapping[int, float]
+    """Seed -> value, of the runs that did not diverge."""
+    diverged: int
+    """Number of runs that diverged: counted, never averaged."""
+
+    @property
+    def mean(self) -> float | None:
+        """None without any value."""
+        return pd.Series(self.values, dtype=float).mean() if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (n - 1); None below two values."""
+        return pd.Series(self.values, dtype=float).std() if len(self.values) > 1 else None
+
+
+def measure(by_run: Mapping[str, Mapping[str, Any]], runs: Sequence[Run], metric: str) -> Measured:
+    """What a ledger has of some runs; ``by_run`` as ``results.current`` gives it."""
+    found = [by_run[key(run)] for run in runs if key(run) in by_run]
+    values = {row["seed"]: row[metric] for row in found if row["status"] == "ok"}
+    return Measured(values, len(found) - len(values))
+
+
+@dataclass(frozen=True)
 class Cell:
     """One cell: a metric of one method on one data set."""
 
@@ -92,18 +119,17 @@ def cells(
     result = []
     for entry in published(table).to_dict("records"):
         wanted = runs.get((entry["dataset"], entry["column"]), ())
-        found = [by_run[key(run)] for run in wanted if key(run) in by_run]
-        values = [row[entry["metric"]] for row in found if row["status"] == "ok"]
-        series = pd.Series(values, dtype=float)
+        measured = measure(by_run, wanted, entry["metric"])
+        values = list(measured.values.values())
         result.append(
             Cell(
                 dataset=entry["dataset"],
                 column=entry["column"],
                 metric=entry["metric"],
-                mean=series.mean() if values else None,
-                std=series.std() if len(values) > 1 else None,
+                mean=measured.mean,
+                std=measured.std,
                 n=len(values),
-                diverged=len(found) - len(values),
+                diverged=measured.diverged,
                 published_mean=entry["mean"],
                 published_std=entry["std"],
                 verdict=verdict(entry["metric"], values, entry["mean"], entry["std"]),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from baselines import learner_class
-from paper import convergence, paths, table1
+from paper import anchors, convergence, paths, table1
 from paper.provenance import git
 from paper.recovery import report as recovery
 from paper.results import identity, is_current, read
@@ -21,7 +21,7 @@ from sal.learner import DEVICES
 from sal.run import Run
 from sal.train import Protocol
 
-EXPERIMENTS = (convergence, recovery)
+EXPERIMENTS = (convergence, recovery, anchors)
 """Modules with an EXPERIMENT, whose ledger is committed."""
 TABLES = (*EXPERIMENTS, table1)
 """Modules with committed ``pages(place)``, and the nox SESSION that writes them."""

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from baselines import BPConfig
-from paper import paths, render
+from baselines import BPConfig, learner_class
+from paper import methods, paths, render
 from paper.cells import SEEDS, Cell, cells
 from paper.options import add_machine_options, carry_out, count, not_at_hand, of_the_paper
 from paper.results import LedgerError, check_writable, identity, key, read
@@ -84,11 +85,11 @@ def runs(
 
 
 Tables = Mapping[str, Mapping[str, Sequence[Cell]]]
+Rows = Sequence[Mapping[str, Any]]
 
 
-def tables(place: paths.Place, epochs: int = Protocol.epochs) -> Tables:
-    """Setting -> table of ``TITLES`` -> its cells. From the ledger alone; never trains."""
-    rows, _ = read(place.ledger(EXPERIMENT))
+def tables(rows: Rows, epochs: int = Protocol.epochs) -> Tables:
+    """Setting -> table of ``TITLES`` -> its cells. From the ledger's rows alone; never trains."""
     wanted = {setting: runs(epochs=epochs, setting=setting) for setting in SETTINGS}
     return {
         setting: {name: cells(name, rows, wanted[setting]) for name in TITLES}
@@ -97,15 +98,16 @@ def tables(place: paths.Place, epochs: int = Protocol.epochs) -> Tables:
 
 
 def pages(place: paths.Place, epochs: int = Protocol.epochs) -> dict[Path, str]:
-    """Every generated file with its text, of every table in every setting.
+    """Every generated file with its text, of every table in every setting, and of other methods.
 
     The committed place has Table 2 in the README, too.
     """
-    return _pages(tables(place, epochs), place, epochs)
+    rows, _ = read(place.ledger(EXPERIMENT))
+    return _pages(rows, tables(rows, epochs), place, epochs)
 
 
-def _pages(found: Tables, place: paths.Place, epochs: int) -> dict[Path, str]:
-    texts = {}
+def _pages(rows: Rows, found: Tables, place: paths.Place, epochs: int) -> dict[Path, str]:
+    texts = methods.pages(place, rows, epochs)
     for setting, by_name in found.items():
         for name, table in by_name.items():
             title = TITLES[name]
@@ -143,9 +145,11 @@ def write(
     Raises:
         LedgerError: The folder cannot be written.
     """
-    found = tables(place, epochs)
+    rows, _ = read(place.ledger(EXPERIMENT))
+    found = tables(rows, epochs)
+    texts = _pages(rows, found, place, epochs)
     try:
-        paths.write(_pages(found, place, epochs))
+        paths.write(texts)
     except OSError as error:
         raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
     shown = [cell for cell in found[setting][table] if cell.n or place.published]
@@ -153,6 +157,8 @@ def write(
     console.print(render.terminal(title, shown))
     written = place.table(table if setting == PUBLISHED else f"{table}-{setting}", "{md,tex,csv}")
     console.print(f"written: {written}, and the other tables", highlight=False, soft_wrap=True)
+    if (others := place.table(methods.FILE, "md")) in texts:
+        console.print(f"other methods: {others}", highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,7 +183,10 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     every = [name for name in DATASETS if name not in ONLY_BY_NAME]
     every = QUICK_DATASETS if options.quick else every
     names = [of_the_paper(name) for name in (options.datasets if asked else every)]
-    wanted = runs(names, options.areas or AREAS, options.seeds or SEEDS, epochs, options.setting)
+    seeds = options.seeds or SEEDS
+    wanted = runs(names, options.areas or AREAS, seeds, epochs, options.setting)
+    added, refused = _other_methods(options, names, seeds, epochs)
+    wanted |= added
     check_writable(place.ledger(EXPERIMENT))
     every_run = [run for cell in wanted.values() for run in cell]
     needed = {run.dataset for run in missing(every_run, read(place.ledger(EXPERIMENT))[0])}
@@ -190,7 +199,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     )
     if place == paths.fresh():
         console.print(_compared_with_committed(todo, place))
-    failures = {DATASETS[name].title: error for name, error in corrupt.items()} | summary.failed
+    failures = refused | {DATASETS[name].title: error for name, error in corrupt.items()}
+    failures |= summary.failed
     if asked:
         failures |= {DATASETS[name].title: error for name, error in absent.items()}
     elif absent:
@@ -204,6 +214,23 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     for label, why in failures.items():
         print(f"error: {label}: {why}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _other_methods(
+    options: argparse.Namespace, datasets: Sequence[str], seeds: int, epochs: int
+) -> tuple[dict[tuple[str, str], Sequence[Run]], dict[str, str]]:
+    """Runs of ``--learners``, and why a method has none: other people's code may raise anything."""
+    if options.learners and options.setting != PUBLISHED:
+        raise ValueError(f"--learners go with the setting {PUBLISHED}, not {options.setting}")
+    found, refused = {}, {}
+    for name in options.learners or ():
+        learner_class(name)  # one that there is not is a mistake of the caller's
+        try:
+            areas = [k for k in options.areas or methods.AREAS if k > 1]
+            found |= methods.runs([name], datasets, areas, seeds, epochs)
+        except Exception as error:
+            refused[name] = f"{type(error).__name__}: {error}"
+    return found, refused
 
 
 def _place(options: argparse.Namespace, epochs: int, console: Console) -> paths.Place:
@@ -244,6 +271,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--areas", nargs="+", type=int, metavar="K", help="SAL's columns; default 1 2 4 8 16"
+    )
+    parser.add_argument(
+        "--learners",
+        nargs="+",
+        metavar="METHOD",
+        help="other methods besides (nox -s list), in a table of their own; with areas "
+        f"{' and '.join(map(str, methods.AREAS))} where they have areas, or those of --areas",
     )
     parser.add_argument(
         "--setting",

@@ -28,9 +28,14 @@ def markdown(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
 
 
 def markdown_page(title: str, notes: Sequence[str], frame: pd.DataFrame) -> str:
-    """A page with a table of texts, one row a data set."""
+    """A page with a table of texts, one row a data set, or whatever its index is called."""
     lines = [f"# {title}", "", *(line for note in notes for line in (note, ""))]
     return "\n".join([*lines, *_markdown_table(frame)]) + "\n"
+
+
+def markdown_section(title: str, notes: Sequence[str], frame: pd.DataFrame) -> str:
+    """A section of a page, with a table of texts."""
+    return f"\n#{markdown_page(title, notes, frame)}"
 
 
 def compact(cells: Sequence[Cell]) -> str:
@@ -129,7 +134,7 @@ def _grid(cells: Sequence[Cell], show) -> pd.DataFrame:
 
 
 def _markdown_table(frame: pd.DataFrame) -> list[str]:
-    header = ["Data set", *frame.columns]
+    header = [frame.index.name or "Data set", *frame.columns]
     rows = [[name, *row] for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
     return [
         "| " + " | ".join(header) + " |",
@@ -138,7 +143,8 @@ def _markdown_table(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _value(mean: float, std: float | None, metric: str, plus_minus: str = "±") -> str:
+def value(mean: float, std: float | None, metric: str, plus_minus: str = "±") -> str:
+    """A mean and its spread as text."""
     digits = DECIMALS[metric]
     spread = "" if std is None else f" {plus_minus} {std:.{digits}f}"
     return f"{mean:.{digits}f}{spread}"
@@ -149,7 +155,7 @@ def _lines(cell: Cell, emphasis: str = "{}") -> list[str]:
     diverged = [f"{cell.diverged} diverged"] if cell.diverged else []
     if cell.mean is None:
         return [NOT_RUN, published, *diverged]
-    ours = emphasis.format(_value(cell.mean, cell.std, cell.metric))
+    ours = emphasis.format(value(cell.mean, cell.std, cell.metric))
     return [f"{ours} (n={cell.n})", published, cell.verdict, *diverged]
 
 
@@ -158,7 +164,7 @@ def _compact_cell(cell: Cell) -> str:
     if cell.mean is None:
         return f"–<br>{published}"
     mark = {REPRODUCED: "✓", DIFFERS: "✗"}.get(cell.verdict, f"n={cell.n}")
-    return f"**{_value(cell.mean, None, cell.metric)}** {mark}<br>{published}"
+    return f"**{value(cell.mean, None, cell.metric)}** {mark}<br>{published}"
 
 
 def _terminal_cell(cell: Cell) -> str:
@@ -168,14 +174,14 @@ def _terminal_cell(cell: Cell) -> str:
     colour, mark = {REPRODUCED: ("green", "✓"), DIFFERS: ("red", "✗")}.get(
         cell.verdict, ("yellow", f"n={cell.n}")
     )
-    return f"[{colour}]{_value(cell.mean, None, cell.metric)} {mark}[/]\n{published}"
+    return f"[{colour}]{value(cell.mean, None, cell.metric)} {mark}[/]\n{published}"
 
 
 def _latex_cell(cell: Cell) -> str:
     published = f"({cell.published_mean:.2f})"
     if cell.mean is None:
         return rf"\emph{{not run}} {published}"
-    ours = f"${_value(cell.mean, cell.std, cell.metric, chr(92) + 'pm')}$"
+    ours = f"${value(cell.mean, cell.std, cell.metric, chr(92) + 'pm')}$"
     mark = r"\dag" if cell.verdict == DIFFERS else ""
     count = "" if cell.n == SEEDS else f", n={cell.n}"
     return f"{ours}{mark} {published}{count}"

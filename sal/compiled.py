@@ -28,10 +28,11 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from sal import areas, config, kernels, simd
+from sal import areas, config, hashing, kernels, mixture, simd
 from sal.areas import NORMS
 from sal.config import ACTIVATIONS, RESIDUALS
 from sal.data.pixels import Pixels
+from sal.mixture import BALANCES
 from sal.net import Layer, Rule
 
 WAITING = 0.1
@@ -87,11 +88,16 @@ def train(
     numbers = np.array(
         [
             *(rule.credit == "chained", rule.derivative, NORMS.index(rule.area_norm), batch_size),
-            rule.signal == "target",
+            *(rule.signal == "target", BALANCES.index(rule.balance)),
         ],
         np.int64,
     )
-    rates = np.array([lr, rule.router_rate, rule.error_limit, *(layer.rate for layer in layers)])
+    rates = np.array(
+        [
+            *(lr, rule.router_rate, rule.error_limit, rule.balance_weight),
+            *(layer.rate for layer in layers),
+        ]
+    )
 
     def run(r: int) -> None:
         _steps(
@@ -120,7 +126,11 @@ def _check(
     if weight.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"the compiled engine takes float32 or float64, got {weight.dtype}")
     tensors = [array for layer in layers for array in _arrays(layer) if array is not None]
-    for tensor in tensors:
+    salts = [tensor for tensor in tensors if tensor.dtype == torch.int64]
+    for salt in salts:
+        if tuple(salt.shape) != (R, D) or not salt.is_contiguous():
+            raise ValueError(f"wanted salts [R, D] with R={R}, D={D}; got {tuple(salt.shape)}")
+    for tensor in (tensor for tensor in tensors if tensor.dtype != torch.int64):
         if not (tensor.is_contiguous() and tensor.dtype == weight.dtype and len(tensor) == R):
             raise ValueError(
                 f"the compiled engine takes contiguous tensors of one type, {weight.dtype}, and "
@@ -140,8 +150,12 @@ def _check(
             f"wanted integer labels and positions and a batch size >= 1; got {y_N.dtype}, "
             f"{order_RM.dtype} and {batch_size}"
         )
-    if rule.credit == "chained" and any(layer.weight_RKDH.shape[1] > 1 for layer in layers):
-        raise ValueError("chained errors go through one matrix a layer, got several areas")
+    unknown = rule.credit == "local" or rule.decay or rule.mirror or not all(map(_known, layers))
+    if unknown:
+        raise ValueError(
+            "the compiled engine knows direct and chained errors of layers whose samples take one "
+            "area each, without masks, weight decay or learned feedback; take another engine"
+        )
     if last.activation != "linear" or last.residual != "none":
         raise ValueError(
             "the output layer must be linear and without a residual connection; got "
@@ -149,10 +163,20 @@ def _check(
         )
 
 
+def _known(layer: Layer) -> bool:
+    """Whether the kernels can compute a layer: see ``_check``."""
+    mixes_one = layer.experts == 0 or (layer.experts == 1 and layer.gates == "all")
+    several = layer.weight_RKDH.shape[1] > 1
+    routed = (layer.router_RDF is not None) != (layer.salt_RD is not None)
+    masked = layer.mask_RDH is not None or layer.head_RHC is not None
+    return mixes_one and not masked and (routed or not several)
+
+
 def _arrays(layer: Layer) -> tuple[Tensor | None, ...]:
     return (
         *(layer.weight_RKDH, layer.bias_RKH, layer.feedback_RCH),
         *(layer.router_RDF, layer.router_bias_RF, layer.prototypes_RKF, layer.backward_RDH),
+        layer.salt_RD,
     )
 
 
@@ -163,7 +187,7 @@ def _row(layer: Layer, batch: int) -> list[int]:
     return [
         *(D, H, K, 0 if layer.router_RDF is None else layer.router_RDF.shape[2]),
         *(ACTIVATIONS.index(layer.activation), RESIDUALS.index(layer.residual)),
-        slots if slots > 1 else 0,
+        *(slots if slots > 1 else 0, layer.experts, layer.fresh),
         *(0 if array is None else array.data_ptr() for array in _arrays(layer)),
     ]
 
@@ -176,7 +200,7 @@ def _strides(layer: Layer) -> list[int]:
     return [0] * kernels.WEIGHT + list(addresses)
 
 
-SOURCES = (areas, config, kernels, simd)
+SOURCES = (areas, config, hashing, kernels, mixture, simd)
 """The modules that go into the compiled code."""
 
 

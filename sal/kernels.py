@@ -12,21 +12,25 @@ import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from sal import hashing
 from sal.areas import NORMS
 from sal.config import ACTIVATIONS, RESIDUALS
+from sal.mixture import BALANCES
 from sal.simd import BYTES, add_product, dots
 
 BLOCK = 32768
 """Bytes of weights worked on at a time: they stay in the first-level cache."""
 
 # Columns of a plan.
-INPUTS, OUTPUTS, AREAS, FEATURES, ACTIVATION, RESIDUAL, SLOTS = range(7)
-WEIGHT, BIAS, FEEDBACK, ROUTER, ROUTER_BIAS, PROTOTYPES, BACKWARD = range(7, 14)
+INPUTS, OUTPUTS, AREAS, FEATURES, ACTIVATION, RESIDUAL, SLOTS, EXPERTS, FRESH = range(9)
+WEIGHT, BIAS, FEEDBACK, ROUTER, ROUTER_BIAS, PROTOTYPES, BACKWARD, SALT = range(9, 17)
 # Columns of a layer's places in the scratch memory.
-X, F_OF_A, SORTED_X, SORTED_DELTA, R = range(5)
+X, F_OF_A, SORTED_X, SORTED_DELTA, R, GATES = range(6)
 RELU, TANH = ACTIVATIONS.index("relu"), ACTIVATIONS.index("tanh")
 AFTER, INSIDE = RESIDUALS.index("after"), RESIDUALS.index("inside")
 SHARE, BATCH = NORMS.index("share"), NORMS.index("batch")
+IMPORTANCE = BALANCES.index("importance")
+_mix, _upper = njit(hashing.mix), njit(hashing.upper)
 
 
 @intrinsic
@@ -165,7 +169,10 @@ def _choose(x, rows, row, r, scores, area, like):
         else:
             r_s[:] = 0
     add_product(r, F, x, D, 1, row[ROUTER], F, rows, D, F, like)
-    dots(scores, K, r, F, row[PROTOTYPES], F, rows, F, K, like)
+    if row[PROTOTYPES] != 0:
+        dots(scores, K, r, F, row[PROTOTYPES], F, rows, F, K, like)
+    else:
+        scores = r
     for s in range(rows):
         score = _flat(scores + s * K * size, K, like)
         best = 0
@@ -174,6 +181,73 @@ def _choose(x, rows, row, r, scores, area, like):
             if score[k] > score[best] or (score[k] != score[k] and score[best] == score[best]):
                 best = k
         area[s] = best
+
+
+@njit
+def _hash(x, rows, D, row, area, like):
+    """Each sample's area by a hash of the net's input: ``hashing.areas_by_hash``."""
+    salt, whole = _flat(row[SALT], D, np.empty(0, np.int64)), np.int64(0)
+    x_s = np.empty(D, np.float32)
+    bits = x_s.view(np.int32)
+    for s in range(rows):
+        x_s[:] = _flat(x + s * D * like.itemsize, D, like)
+        z = np.int64(0)
+        for d in range(D):
+            z += np.int64(bits[d]) * salt[d]
+        area[s] = z
+        whole += z
+    for s in range(rows):
+        z = area[s] ^ _mix(whole) if row[FRESH] != 0 else area[s]
+        area[s] = _upper(_mix(z)) % row[AREAS]
+
+
+@njit
+def _mix_areas(row, place, f, out, rows, area, like):
+    """Gates, the softmax of the scores, and each sample's output times its area's."""
+    H, K, size = row[OUTPUTS], row[AREAS], like.itemsize
+    for s in range(rows):
+        p = _flat(place[GATES] + s * K * size, K, like)
+        r = _flat(place[R] + s * K * size, K, like)
+        p[:] = np.exp(r - r.max())
+        p /= p.sum()
+        f_s, out_s = _flat(f + s * H * size, H, like), _flat(out + s * H * size, H, like)
+        for h in range(H):
+            out_s[h] = p[area[s]] * f_s[h]
+
+
+@njit
+def _unmix(row, place, delta, q, rows, area, balance, weight, like):
+    """From the gradient in a mixture's output, in place, that in f(a), and in the scores at q.
+
+    Both of the summed loss: of ``rows`` times the imbalance (``mixture.imbalance``).
+    """
+    H, K, size = row[OUTPUTS], row[AREAS], like.itemsize
+    sums = np.zeros(K, like.dtype)  # of the gates, or of the samples, that an area has
+    for s in range(rows):
+        p = _flat(place[GATES] + s * K * size, K, like)
+        sums[area[s]] += p[area[s]] if balance == IMPORTANCE else 1
+    total, squares = sums.sum(), (sums * sums).sum()
+    for s in range(rows):
+        k, p = area[s], _flat(place[GATES] + s * K * size, K, like)
+        d_s, f_s = (
+            _flat(delta + s * H * size, H, like),
+            _flat(place[F_OF_A] + s * H * size, H, like),
+        )
+        in_gate = like.dtype.type(0)
+        for h in range(H):
+            in_gate += d_s[h] * f_s[h]
+            d_s[h] *= p[k]
+        if balance == IMPORTANCE:
+            slope = 2 * K * (sums[k] * total - squares) / (total * total * total)
+            in_gate += like.dtype.type(weight * rows * slope)
+        q_s = _flat(q + s * K * size, K, like)
+        for j in range(K):
+            q_s[j] = -in_gate * p[k] * p[j]
+        q_s[k] += in_gate * p[k]
+        if balance != IMPORTANCE:
+            mean = (p * sums).sum()
+            for j in range(K):
+                q_s[j] += like.dtype.type(weight * K / rows) * p[j] * (sums[j] - mean)
 
 
 @njit
@@ -223,7 +297,8 @@ def _forward(row, place, out, o, rows, batch, step, area, order, start, waiting,
     D, H, K, size = row[INPUTS], row[OUTPUTS], row[AREAS], like.itemsize
     x, f = place[X], place[F_OF_A]
     if K > 1:
-        _choose(x, rows, row, place[R], scores, area, like)
+        if row[SALT] == 0:
+            _choose(x, rows, row, place[R], scores, area, like)
         _group(area, rows, K, order, start)
     else:
         start[0], start[1] = 0, rows
@@ -261,10 +336,12 @@ def _forward(row, place, out, o, rows, batch, step, area, order, start, waiting,
         for i in range(rows * H):
             a[i] += x_s[i]
     _activate(f, rows * H, row[ACTIVATION], like)
+    h = _flat(out, rows * H, like)  # f(a) itself unless it has a place of its own
+    if row[EXPERTS] > 0:
+        _mix_areas(row, place, f, out, rows, area, like)
     if row[RESIDUAL] == AFTER:
-        h = _flat(out, rows * H, like)
         for i in range(rows * H):
-            h[i] = a[i] + x_s[i]
+            h[i] = (h[i] if row[EXPERTS] > 0 else a[i]) + x_s[i]
 
 
 @njit
@@ -299,11 +376,37 @@ def _descend(row, place, delta, rows, batch, step, norm, lr, order, start, waiti
 
 
 @njit
-def _descend_router(row, place, q, rows, rate, y_N, index, like):
-    """The router descends the cross-entropy of its features (eq. 9)."""
-    D, F, size = row[INPUTS], row[FEATURES], like.itemsize
+def _send_back(row, delta, grad, sorted_delta, sorted_grad, rows, order, start, like):
+    """The layer's error in its input: each sample's through its own area's weights.
+
+    Or through the matrix that stands in for them.
+    """
+    D, H, K, size = row[INPUTS], row[OUTPUTS], row[AREAS], like.itemsize
+    if K == 1:
+        back = row[BACKWARD] if row[BACKWARD] != 0 else row[WEIGHT]
+        dots(grad, D, delta, H, back, H, rows, H, D, like)
+        return
+    _copy_rows(sorted_delta, delta, rows, H, order, False, like)
+    for k in range(K):
+        first, count = start[k], start[k + 1] - start[k]
+        if count > 0:
+            to, what = sorted_grad + first * D * size, sorted_delta + first * H * size
+            dots(to, D, what, H, row[WEIGHT] + k * D * H * size, H, count, H, D, like)
+    _copy_rows(grad, sorted_grad, rows, D, order, True, like)
+
+
+@njit
+def _router_error(row, place, q, rows, y_N, index, like):
+    """Gradient of the cross-entropy of the router's features in them (eq. 9)."""
+    F = row[FEATURES]
     _flat(q, rows * F, like)[:] = _flat(place[R], rows * F, like)
     _error(q, rows, F, y_N, index, like)
+
+
+@njit
+def _descend_router(row, place, q, rows, rate, like):
+    """The router descends by q, the error of its features."""
+    D, F, size = row[INPUTS], row[FEATURES], like.itemsize
     _flat(q, rows * F, like)[:] *= like.dtype.type(rate)
     add_product(row[ROUTER], F, place[X], 1, D, q, F, D, rows, F, like)
     c = _flat(row[ROUTER_BIAS], F if row[ROUTER_BIAS] != 0 else 0, like)
@@ -321,7 +424,7 @@ def _whole_vectors(length, size):
 def _reserve(plan, batch, size):
     """Places of every layer's arrays in the scratch memory, of shared ones, and its length."""
     layers = len(plan)
-    places, shared = np.zeros((layers + 1, 5), np.int64), np.zeros(4, np.int64)
+    places, shared = np.zeros((layers + 1, 6), np.int64), np.zeros(5, np.int64)
     end, widest = 0, 1
     for n in range(layers):
         row = plan[n]
@@ -348,9 +451,11 @@ def _reserve(plan, batch, size):
         if plan[n, SLOTS] == 0:
             places[n, SORTED_DELTA] = shared[3]
         places[n, F_OF_A] = places[n + 1, X]
-        if plan[n, RESIDUAL] == AFTER:
+        if plan[n, RESIDUAL] == AFTER or plan[n, EXPERTS] > 0:
             places[n, F_OF_A] = end
             end += _whole_vectors(batch * plan[n, OUTPUTS], size)
+        places[n, GATES] = end
+        end += _whole_vectors(batch * plan[n, AREAS] if plan[n, EXPERTS] > 0 else 0, size)
     return places, shared, end + BYTES // size
 
 
@@ -359,23 +464,25 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
     """All steps of one replica: inputs x_ND * scale + offset, in the order given.
 
     ``numbers`` are whether errors are chained, whether they are multiplied by f'(a), the position
-    of the update's divisor in ``NORMS``, the batch size, and whether hidden layers get the target
-    for an error; ``rates`` the step size, the router's multiple of it, the bound of the errors'
-    elements, and each layer's multiple of the step size; ``like`` is any array of the net's type.
+    of the update's divisor in ``NORMS``, the batch size, whether hidden layers get the target for
+    an error, and the position of the mixtures' balance in ``BALANCES``; ``rates`` the step size,
+    the router's multiple of it, the bound of the errors' elements, the balance's weight, and each
+    layer's multiple of the step size; ``like`` is any array of the net's type.
     """
     chained, derivative, norm, batch = numbers[0] != 0, numbers[1] != 0, numbers[2], numbers[3]
-    target = numbers[4] != 0
-    lr, router_rate, limit = rates[0], rates[1], rates[2]
+    target, balance = numbers[4] != 0, numbers[5]
+    lr, router_rate, limit, balance_weight = rates[0], rates[1], rates[2], rates[3]
+    rate_of = rates[4:]
     layers, size = len(plan), like.itemsize
     lowest = 0  # layer that learns
-    while lowest < layers and rates[3 + lowest] == 0:
+    while lowest < layers and rate_of[lowest] == 0:
         lowest += 1
     batch = min(batch, len(order_M))
     places, shared, length = _reserve(plan, batch, size)
     scratch = np.empty(length, like.dtype)
     base = (scratch.ctypes.data + BYTES - 1) // BYTES * BYTES
     places, shared = base + places * size, base + shared * size
-    o, delta, grad = shared[0], shared[1], shared[2]
+    o, delta, grad, q = shared[0], shared[1], shared[2], shared[4]
     D, C = plan[0, INPUTS], plan[-1, OUTPUTS]
     areas = plan[:, AREAS].max()
     area = np.zeros((layers, batch), np.int64)
@@ -395,6 +502,8 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
                 x_s[d] = values[d] * a + b
         for n in range(layers):
             out = places[n + 1, X]
+            if plan[n, SALT] != 0:
+                _hash(places[0, X], rows, D, plan[n], area[n], like)
             _forward(
                 plan[n], places[n], out, o, rows, batch, step,
                 area[n], order[n], start[n], waiting[n], shared[3], like,
@@ -413,26 +522,32 @@ def steps(plan, numbers, rates, x_ND, scale, offset, y_N, order_M, like):
             else:
                 d[:] = 0
                 add_product(delta, H, z, C, 1, row[FEEDBACK], H, rows, C, H, like)
+            if chained and n > lowest and row[RESIDUAL] == AFTER:
+                beside = d.copy()  # the error passes beside the layer, too
+            if row[EXPERTS] > 0:
+                _unmix(row, place, delta, q, rows, area[n], balance, balance_weight, like)
+            elif row[FEATURES] > 0 and router_rate != 0:
+                _router_error(row, place, q, rows, y_N, index, like)
             if derivative:
                 _times_derivative(delta, place[F_OF_A], rows * H, row[ACTIVATION], like)
             if limit < np.inf:
                 _limit(d, like.dtype.type(limit))
             if chained and n > lowest:
                 g = _flat(grad, rows * row[INPUTS], like)
-                if row[RESIDUAL] == AFTER:  # the error passes beside the layer, too
-                    g_old = g.copy()
-                back = row[BACKWARD] if row[BACKWARD] != 0 else row[WEIGHT]
-                dots(grad, row[INPUTS], delta, H, back, H, rows, H, row[INPUTS], like)
+                _send_back(row, delta, grad, o, shared[3], rows, order[n], start[n], like)
                 if row[RESIDUAL] == INSIDE:
                     g += d
                 elif row[RESIDUAL] == AFTER:
-                    g += g_old
-            if row[FEATURES] > 0:
-                rate = -lr * router_rate / rows
-                _descend_router(row, place, o, rows, rate, y_N, index, like)
-            if rates[3 + n] != 0:
+                    g += beside
+                if row[EXPERTS] > 0:  # scores depend on the input, too
+                    K, D_n = row[AREAS], row[INPUTS]
+                    dots(o, D_n, q, K, row[ROUTER], K, rows, K, D_n, like)
+                    g += _flat(o, rows * D_n, like)
+            if row[FEATURES] > 0 and router_rate != 0:
+                _descend_router(row, place, q, rows, -lr * router_rate / rows, like)
+            if rate_of[n] != 0:
                 _descend(
-                    row, place, delta, rows, batch, step, norm, lr * rates[3 + n],
+                    row, place, delta, rows, batch, step, norm, lr * rate_of[n],
                     order[n], start[n], waiting[n], like,
                 )  # fmt: skip
         step += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -20,6 +20,15 @@ from sal.data.pixels import Pixels
 from sal.streams import Streams
 
 DEVICES = ("cpu", "cuda")
+
+
+class Floor(NamedTuple):
+    """What a method must reach where it is easy: see ``Learner.floor``."""
+
+    lr: float
+    """A step size that suits the method."""
+    accuracy: float
+    """In percent, below what any seed gives."""
 
 
 class Learner(nn.Module, ABC):
@@ -49,6 +58,9 @@ class Learner(nn.Module, ABC):
     """Raised whenever the numbers that the method produces change; older results are stale."""
     Config: ClassVar[type[Config]]
     """Class of the method's configuration."""
+    floor: ClassVar[Floor]
+    """On Digits, with the default configuration and the published protocol but for the step size;
+    conformance holds the method to it."""
     threads: int = 1
     """Over how many threads ``epoch`` may spread replicas; the bits do not depend on it."""
 
@@ -93,7 +105,7 @@ class Learner(nn.Module, ABC):
     ) -> None:
         """Steps through M samples in the given order; the last batch holds what is left.
 
-        The only hook that a method may replace, by something faster with the same bits.
+        A hook that a method may replace by something faster with the same bits.
 
         Args:
             x_ND: All inputs: a tensor in the parameters' type, or pixels, which indexing turns into
@@ -105,6 +117,16 @@ class Learner(nn.Module, ABC):
         """
         for batch_RB in order_RM.split(batch_size, dim=1):
             self.step(x_ND[batch_RB], y_N[batch_RB], lr)
+
+    def after_epoch(self, epoch: int, streams: Sequence[Streams]) -> None:
+        """A hook for methods that change their net's structure; the trainer calls it.
+
+        After every epoch but the last, and after that epoch's evaluation.
+
+        Args:
+            epoch: Of training, from 1.
+            streams: The replicas', for what is drawn.
+        """
 
     def routes(self, x_RBD: Tensor) -> dict[str, Tensor]:
         """Area [R, B] of each sample in each routed layer, by its name. Changes nothing."""

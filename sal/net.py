@@ -14,8 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sal import areas
+from sal import areas, mixture
 from sal.config import one_of
+from sal.hashing import areas_by_hash
+from sal.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +35,24 @@ class Layer:
     backward_RDH: Tensor | None = None
     """The layer's error goes back through it, where errors are chained; None: its weights."""
     router_RDF: Tensor | None = None
+    """None: there is one area, or its choice is by hash."""
     router_bias_RF: Tensor | None = None
     prototypes_RKF: Tensor | None = None
-    """None: there is one area, hence no router."""
+    """None: the router's features are the scores, one an area."""
+    salt_RD: Tensor | None = None
+    """Areas are chosen by a hash of the net's input with it (``sal.hashing``)."""
+    fresh: bool = False
+    """Whether that hash covers the whole batch, so that areas are drawn anew at every step."""
+    experts: int = 0
+    """Areas that each sample takes, its output their sum weighted by gates, the softmax of their
+    scores; 0: one area, unweighted."""
+    gates: str = "all"
+    """What the softmax is over: all areas, or the chosen ones."""
+    mask_RDH: Tensor | None = None
+    """Connections that there are, 1 or 0; the others' weights stay 0. None: all."""
+    head_RHC: Tensor | None = None
+    """A linear classifier of the layer's output, where errors are local."""
+    head_bias_RC: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +61,8 @@ class Rule:
 
     credit: str
     """direct: from the output to every layer, through its feedback (eq. 6); chained: from layer to
-    layer, through the transposes of matrices, as backpropagation does."""
+    layer, through the transposes of matrices, as backpropagation does; local: from a classifier of
+    the layer's own."""
     signal: str = "error"
     """What goes directly to the hidden layers: error, softmax(z) - one_hot(y), or target,
     -one_hot(y)."""
@@ -56,9 +74,17 @@ class Rule:
     """Router's step size as a multiple of the net's."""
     error_limit: float = math.inf
     """Bound of the absolute value of every element of a layer's error."""
+    decay: float = 0.0
+    """Weight decay, of every matrix that learns, as a multiple of the step size."""
+    mirror: bool = False
+    """Whether the matrices that errors go back through learn as the weights do."""
+    balance: str = "importance"
+    """Loss that keeps mixed areas in use, one of ``mixture.BALANCES``."""
+    balance_weight: float = 0.0
+    """Its factor."""
 
     def __post_init__(self) -> None:
-        one_of("credit", self.credit, ("direct", "chained"))
+        one_of("credit", self.credit, ("direct", "chained", "local"))
         one_of("signal", self.signal, ("error", "target"))
 
 
@@ -77,23 +103,42 @@ def forward(
     """Logits [R, B, C] and each layer's trace (eq. 1 to 5)."""
     traces, h_RBX = [], x_RBD
     for layer in layers:
-        h_RBX, trace = pass_through(layer, h_RBX, engine)
+        h_RBX, trace = pass_through(layer, h_RBX, x_RBD, engine)
         traces.append(trace)
     return h_RBX, traces
 
 
-def pass_through(layer: Layer, x_RBD: Tensor, engine: str) -> tuple[Tensor, Trace]:
-    """A layer's output [R, B, H] and its trace."""
-    r_RBF = area_RB = None
-    if layer.prototypes_RKF is not None:
-        r_RBF = routing_features(x_RBD, layer)
-        area_RB = choose(r_RBF, layer.prototypes_RKF)
-    a_RBH = areas.linear(x_RBD, layer.weight_RKDH, layer.bias_RKH, area_RB, engine)
-    if layer.residual == "inside":
-        a_RBH = a_RBH + x_RBD
-    f_RBH = activate(a_RBH, layer.activation)
-    out_RBH = f_RBH + x_RBD if layer.residual == "after" else f_RBH
-    return out_RBH, Trace(x_RBD, r_RBF, area_RB, f_RBH)
+def pass_through(layer: Layer, h_RBD: Tensor, x_RBX: Tensor, engine: str) -> tuple[Tensor, Trace]:
+    """A layer's output [R, B, H] for its input ``h_RBD``, and its trace; ``x_RBX``: the net's."""
+    r_RBF, area_RB = route(layer, h_RBD, x_RBX)
+    if layer.experts:
+        chosen_RBJ = mixture.choose(r_RBF, layer.experts)
+        g_RBJ = mixture.gates(r_RBF, chosen_RBJ, layer.gates)
+        f_RBH = sum(
+            g_RB.unsqueeze(-1) * transform(layer, h_RBD, area_RB, engine)
+            for g_RB, area_RB in zip(g_RBJ.unbind(-1), chosen_RBJ.unbind(-1), strict=True)
+        )
+    else:
+        f_RBH = transform(layer, h_RBD, area_RB, engine)
+    out_RBH = f_RBH + h_RBD if layer.residual == "after" else f_RBH
+    return out_RBH, Trace(h_RBD, r_RBF, area_RB, f_RBH)
+
+
+def transform(layer: Layer, h_RBD: Tensor, area_RB: Tensor | None, engine: str) -> Tensor:
+    """f(a) [R, B, H] of each sample's area (eq. 4)."""
+    a_RBH = areas.linear(h_RBD, layer.weight_RKDH, layer.bias_RKH, area_RB, engine)
+    return activate(a_RBH + h_RBD if layer.residual == "inside" else a_RBH, layer.activation)
+
+
+def route(layer: Layer, h_RBD: Tensor, x_RBX: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """The router's features [R, B, F] and each sample's area [R, B], where there are such."""
+    if layer.salt_RD is not None:
+        K = layer.weight_RKDH.shape[1]
+        return None, areas_by_hash(x_RBX, layer.salt_RD, K, layer.fresh)
+    if layer.router_RDF is None:
+        return None, None
+    r_RBF = routing_features(h_RBD, layer)
+    return r_RBF, choose(r_RBF, layer.prototypes_RKF)
 
 
 def routing_features(x_RBD: Tensor, layer: Layer) -> Tensor:
@@ -103,13 +148,14 @@ def routing_features(x_RBD: Tensor, layer: Layer) -> Tensor:
     return torch.baddbmm(layer.router_bias_RF.unsqueeze(1), x_RBD, layer.router_RDF)
 
 
-def choose(r_RBF: Tensor, prototypes_RKF: Tensor) -> Tensor:
+def choose(r_RBF: Tensor, prototypes_RKF: Tensor | None) -> Tensor:
     """Area of each sample: argmax over k of <p_k, r>, with frozen prototypes p (eq. 2 and 3).
 
     Scores are plain inner products, so scaling all prototypes by one positive number changes
-    nothing. Ties take the lowest index.
+    nothing. Ties take the lowest index. Without prototypes the features are the scores.
     """
-    return torch.argmax(r_RBF @ prototypes_RKF.mT, dim=-1)
+    scores_RBK = r_RBF if prototypes_RKF is None else r_RBF @ prototypes_RKF.mT
+    return torch.argmax(scores_RBK, dim=-1)
 
 
 def activate(a_RBH: Tensor, kind: str) -> Tensor:
@@ -151,6 +197,21 @@ def init_weights_(w_DH: Tensor, kind: str, scale: float, generator: torch.Genera
             scale = scale * math.sqrt(2 / (inputs if kind == "kaiming" else w_DH.numel()))
     draw.mul_(scale)
     return w_DH if in_place else w_DH.copy_(draw)
+
+
+def draw_weights(
+    streams: Sequence[Streams], index: int, areas: int, sizes: tuple[int, int], init: tuple
+) -> Tensor:
+    """First weights [R, K, D, H] of layer ``index``; ``init`` as ``NetConfig.layer_init`` says.
+
+    Each area's and each replica's come from a stream of their own. Filled in place: a large net's
+    weights are most of the memory.
+    """
+    w_RKDH = torch.empty(len(streams), areas, *sizes)
+    for w_KDH, replica in zip(w_RKDH, streams, strict=True):
+        for k, w_DH in enumerate(w_KDH):
+            init_weights_(w_DH, *init, replica.generator("weights", index, k))
+    return w_RKDH
 
 
 def init_spread(kind: str, scale: float, inputs: int, outputs: int) -> float:

@@ -1,7 +1,7 @@
 """What the built-in methods share: a net, its forward pass, and the choice of an engine.
 
-A method says what its layers are and how it descends, in PyTorch, to be read and checked; and by
-which ``Rule`` the compiled engine does the same.
+A method says what its layers are and by which ``Rule`` they learn; ``sal.descent`` carries that out
+in PyTorch, to be read and checked, and the compiled engine fast.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sal import cuda_graph
 from sal.config import NetConfig, one_of
 from sal.data.pixels import Pixels
+from sal.descent import descend_
 from sal.learner import Learner
 from sal.net import Layer, Rule, pass_through
 from sal.streams import Streams
@@ -43,7 +44,11 @@ class NetLearner(Learner):
         TypeError, ValueError: As ``Learner``; an engine that there is not.
     """
 
-    engines: ClassVar[tuple[str, ...]] = ("compiled", "torch")
+    engines: Sequence[str] = ("compiled", "torch")
+    """Ways to compute the method, the one for a GPU last; a property where it depends on the
+    configuration."""
+    learns: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    """What a layer learns, of the tensors that it is given by ``add``; the others are frozen."""
 
     def __init__(
         self,
@@ -63,17 +68,26 @@ class NetLearner(Learner):
     @property
     @abstractmethod
     def rule(self) -> Rule:
-        """The learning rule, for the compiled engine."""
+        """The learning rule."""
 
     @abstractmethod
     def layers(self, state: dict[str, Tensor]) -> list[Layer]:
         """The net as views into the tensors of ``state``, which are named as ``tensors()``."""
 
-    @abstractmethod
-    def descend_(
-        self, layers: list[Layer], targets: list[Layer], x_RBD: Tensor, y_RB: Tensor, lr: float
-    ) -> None:
-        """Subtracts lr times the update at ``layers`` from ``targets``, in place."""
+    def layer_rate(self, index: int) -> float:
+        """Step size of a layer, 0 the first, as a multiple of the net's; with 0 it is frozen.
+
+        A hook.
+        """
+        return 1.0
+
+    def add(self, index: int, tensors: dict[str, Tensor]) -> None:
+        """Gives a layer its tensors, each [R, ...], named without the layer's number."""
+        for name, tensor in tensors.items():
+            if name in self.learns and self.layer_rate(index):
+                setattr(self, f"{name}{index}", nn.Parameter(tensor, requires_grad=False))
+            else:
+                self.register_buffer(f"{name}{index}", tensor)
 
     @property
     def engine(self) -> str:
@@ -88,7 +102,7 @@ class NetLearner(Learner):
         """Logits [R, B, C] of ``x_RBD``. Changes nothing."""
         h_RBX = x_RBD
         for layer in self.layers(self.tensors()):  # keeps no traces, unlike ``forward``
-            h_RBX, _ = pass_through(layer, h_RBX, self.engine)
+            h_RBX, _ = pass_through(layer, h_RBX, x_RBD, self.engine)
         return h_RBX
 
     def step(self, x_RBD: Tensor, y_RB: Tensor, lr: float) -> None:
@@ -99,14 +113,15 @@ class NetLearner(Learner):
             self._train(x_RBD.flatten(0, 1), y_RB.flatten(), order_RB, y_RB.shape[1], lr)
         else:
             layers = self.layers(self.tensors())
-            self.descend_(layers, layers, x_RBD, y_RB, lr)
+            descend_(layers, layers, x_RBD, y_RB, self.rule, lr, self.engine)
 
     def update(self, x_RBD: Tensor, y_RB: Tensor) -> dict[str, Tensor]:
         """The step's direction by parameter name, zero for areas that nobody chose. Pure."""
         self.check_batch(x_RBD, y_RB)
         state = self.tensors()
         result = {name: torch.zeros_like(p) for name, p in self.named_parameters()}
-        self.descend_(self.layers(state), self.layers(state | result), x_RBD, y_RB, -1.0)
+        targets = self.layers(state | result)
+        descend_(self.layers(state), targets, x_RBD, y_RB, self.rule, -1.0, self.engine)
         return result
 
     def epoch(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-STREAMS = ("weights", "router", "feedback", "prototypes", "order", "split")
+STREAMS = ("weights", "router", "feedback", "prototypes", "order", "split", "mask")
 """Every stream there is, in the order that fixes its number. Append only."""
 
 

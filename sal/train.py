@@ -216,6 +216,8 @@ def _train(
         on_epoch(epoch + 1, outcomes)
         if all(outcome.status != "ok" for outcome in outcomes):
             break
+        if epoch + 1 < protocol.epochs:
+            learner.after_epoch(epoch + 1, streams)
         expected = protocol.epochs * outcomes[0].seconds / (epoch + 1)
         if checkpoint is not None and expected > checkpoint_after:
             _save(learner, checkpoint, _identity(learner, streams, protocol), epoch + 1, outcomes)

@@ -1,168 +1,147 @@
-"""What every registered method promises: see ``sal/learner.py``."""
+"""What every registered method promises: the checks of ``baselines.conformance``, and the list."""
 
 import pytest
 import torch
 
-from baselines import BUILT_IN, learner_class, learners
+from baselines import BUILT_IN, conformance, learner_class, learners
 from baselines.__main__ import main as list_main
-from sal import Config, SALConfig, Streams
+from baselines.conformance import CHECKS, configs, floor_problem, problems
+from baselines.TEMPLATE import Template
+from sal import Floor
 from sal.data import DATASETS
 
-D, C, B = 16, 4, 9
-CONFIGS = {name: [learner.Config()] for name, learner in learners().items()}
-CONFIGS["sal"] += [
-    SALConfig(areas=(5,), init_scale=0.4),
-    SALConfig(hidden=(32, 32), areas=(3, 2, 2)),
-]
-CASES = [(name, config) for name, configs in CONFIGS.items() for config in configs]
-
-methods = pytest.mark.parametrize(
-    ("name", "config"), CASES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(CASES)]
-)
+METHODS = {**learners(), "template": Template}
 
 
-def build(name, config, seeds=(0,)):
-    return learner_class(name)(config, D, C, [Streams(seed) for seed in seeds])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_keeps_the_contract(name, check):
+    for config in configs(METHODS[name]):
+        check(METHODS[name], config)
 
 
-def batch(seed=0, size=B, replicas=1, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(replicas, size, D, generator=generator).to(dtype)
-    return x, torch.randint(0, C, (replicas, size), generator=generator)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_reaches_its_own_floor_on_digits(name):
+    assert floor_problem(METHODS[name]) is None
 
 
-def train(learner, steps=10, replicas=1):
-    for number in range(steps):
-        learner.step(*batch(number, replicas=replicas), 0.1)
-    return learner
+def broken(**changes):
+    """A method that passes but for what is changed."""
+    return type("Broken", (Template,), {"name": "broken", **changes})
 
 
-@methods
-def test_logits_have_a_row_for_each_sample_of_each_replica(name, config):
-    x, _ = batch(replicas=2)
-    z = build(name, config, (0, 1)).logits(x)
-    assert z.shape == (2, B, C)
-    assert z.dtype == x.dtype
+class Counting(Template):
+    def logits(self, x):
+        next(self.parameters()).add_(1e-3)
+        return super().logits(x)
 
 
-@methods
-def test_step_is_the_parameter_minus_the_step_size_times_the_update(name, config):
-    learner, (x, y) = build(name, config, (0, 1)).double(), batch(replicas=2, dtype=torch.float64)
-    before = {n: p.clone() for n, p in learner.named_parameters()}
-    update = learner.update(x, y)
-    assert update.keys() == before.keys()
-    learner.step(x, y, 0.3)
-    for n, p in learner.named_parameters():
-        torch.testing.assert_close(p, before[n] - 0.3 * update[n], rtol=1e-12, atol=1e-14)
+class Feedback(Template):
+    def build(self, streams):
+        net = super().build(streams)
+        net.register_parameter("unused", torch.nn.Parameter(torch.zeros(3)))
+        return net
 
 
-@methods
-def test_an_epoch_is_its_steps_in_order_and_the_last_batch_holds_what_is_left(name, config):
-    x, y = batch(size=2 * B + 1)
-    order = torch.randperm(2 * B + 1)[None]
-    whole, stepwise = build(name, config), build(name, config)
-    whole.epoch(x[0], y[0], order, B, 0.1)
-    for part in (order[:, :B], order[:, B : 2 * B], order[:, 2 * B :]):
-        stepwise.step(x[0][part], y[0][part], 0.1)
-    assert whole.digest(0) == stepwise.digest(0)
+class OwnRandomness(Template):
+    def build(self, streams):
+        net = super().build(streams)
+        net[0].weight.data.normal_()
+        return net
 
 
-@methods
-def test_same_seed_same_bytes_other_seed_other_bytes(name, config):
-    digests = [train(build(name, config, (seed,))).digest(0) for seed in (3, 3, 4)]
-    assert digests[0] == digests[1] != digests[2]
+class OtherEpoch(Template):
+    def epoch(self, x, y, order, batch_size, lr):
+        for batch in order.split(batch_size, dim=1):
+            if batch.shape[1] == batch_size:  # forgets what is left
+                self.step(x[batch], y[batch], lr)
 
 
-@methods
-def test_each_replica_is_bit_identical_to_the_same_run_alone(name, config):
-    together = train(build(name, config, (0, 1, 2)), replicas=3)
-    alone = [build(name, config, (seed,)) for seed in (0, 1, 2)]
-    for number in range(10):
-        x, y = batch(number, replicas=3)
-        for r, learner in enumerate(alone):
-            learner.step(x[r : r + 1], y[r : r + 1], 0.1)
-    assert [together.digest(r) for r in range(3)] == [learner.digest(0) for learner in alone]
+class Momentum(Template):
+    def step(self, x, y, lr):
+        for name, update in self.update(x, y).items():
+            self._parameters[name].sub_(update, alpha=1.9 * lr)
 
 
-@methods
-def test_state_dict_round_trip_restores_every_bit(name, config):
-    learner, other = train(build(name, config)), build(name, config, (1,))
-    assert other.digest(0) != learner.digest(0)
-    other.load_state_dict(learner.state_dict())
-    assert other.digest(0) == learner.digest(0)
-    assert train(other, 3).digest(0) == train(learner, 3).digest(0)
+class Coupled(Template):
+    def update(self, x, y):
+        return {name: u + 0 * u + u.mean(0) for name, u in super().update(x, y).items()}
 
 
-@methods
-def test_prediction_and_update_change_nothing(name, config):
-    learner = build(name, config)
-    before = learner.digest(0)
-    learner.logits(batch()[0])
-    learner.routes(batch()[0])
-    learner.update(*batch())
-    assert learner.digest(0) == before
+class Plain(Template):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.hidden_away = torch.zeros(1)
+        self.tensors = lambda: {**self._parameters, "hidden_away": self.hidden_away}
 
 
-@methods
-def test_only_what_is_learned_is_a_parameter(name, config):
-    learner = build(name, config)
-    before = {n: t.clone() for n, t in learner.tensors().items()}
-    train(learner, 30)
-    changed = {n for n, t in learner.tensors().items() if not torch.equal(t, before[n])}
-    assert changed == set(dict(learner.named_parameters()))
-    assert not any(p.requires_grad for p in learner.parameters())
+class Careless(Template):
+    def check_batch(self, x, y):
+        pass
 
 
-@methods
-def test_learning_lowers_the_loss(name, config):
-    learner = build(name, config)
-    x = batch(size=200)[0]
-    y = x[:, :, :C].argmax(2)
-
-    def loss():
-        return torch.nn.functional.cross_entropy(learner.logits(x)[0], y[0]).item()
-
-    first = loss()
-    for _ in range(300):
-        learner.step(x, y, 0.05)
-    assert loss() < 0.7 * first
+class Standing(Template):
+    def fill_gradients(self, net, x, y):
+        pass
 
 
-@methods
-def test_batches_of_another_shape_are_refused(name, config):
-    learner, (x, y) = build(name, config), batch()
-    for bad_x, bad_y in [(x[..., 1:], y), batch(replicas=2), (x[0], y), (x, y[:, 1:])]:
-        with pytest.raises(ValueError, match=r"wants x \[R, B, D\]"):
-            learner.step(bad_x, bad_y, 0.1)
+class OneRow(Template):
+    def logits(self, x):
+        return super().logits(x)[:, :1]
 
 
-@methods
-def test_a_configuration_survives_json_and_the_absence_of_newer_fields(name, config):
-    values = config.to_dict()
-    assert type(config).from_dict(values) == config
-    default = type(config)().to_dict()
-    newer = next(field for field in values if values[field] == default[field])
-    assert type(config).from_dict({k: v for k, v in values.items() if k != newer}) == config
+BROKEN = {
+    "says_what_it_is": broken(version="1"),
+    "logits_have_a_row_a_sample": OneRow,
+    "a_step_is_the_update_times_the_rate": Momentum,
+    "an_epoch_is_its_steps": OtherEpoch,
+    "the_seed_alone_decides": OwnRandomness,
+    "a_replica_is_the_same_run_alone": Coupled,
+    "predicting_changes_nothing": Counting,
+    "only_what_is_learned_is_a_parameter": Feedback,
+    "it_moves_as_a_whole": Plain,
+    "bad_input_is_refused": Careless,
+    "learning_lowers_the_loss": Standing,
+}
 
 
-@methods
-def test_an_unknown_field_is_refused_by_name(name, config):
-    with pytest.raises(ValueError, match="has no field momentum"):
-        type(config).from_dict(config.to_dict() | {"momentum": 0.9})
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_method_that_breaks_a_promise_fails_its_check(name):
+    (check,) = [check for check in CHECKS if check.__name__ == name]
+    with pytest.raises(AssertionError):
+        for config in configs(BROKEN[name]):
+            check(BROKEN[name], config)
 
 
-@methods
-def test_another_methods_configuration_is_refused(name, config):
-    with pytest.raises(TypeError, match="is configured by"):
-        build(name, Config())
+def test_a_method_below_its_own_floor_is_told_how_far():
+    method = broken(floor=Floor(lr=1e-6, accuracy=90.0))
+    assert "its floor is 90.0 %" in floor_problem(method)
 
 
-@pytest.mark.parametrize("name", learners())
-def test_impossible_sizes_are_refused(name):
-    make = learner_class(name)
-    for sizes in [(0, C, [Streams(0)]), (D, 1, [Streams(0)]), (D, C, [])]:
-        with pytest.raises(ValueError, match="in_features >= 1"):
-            make(make.Config(), *sizes)
+def test_a_check_that_raises_is_a_problem_and_the_others_are_run():
+    def explode(self, x):
+        raise RuntimeError("no logits today")
+
+    found = problems(broken(logits=explode))
+    assert any("RuntimeError: no logits today" in text for text in found.values())
+    assert "" in found.values()
+    assert len(found) == len(CHECKS) + 1
+
+
+def test_conformance_prints_what_holds_and_what_does_not(monkeypatch, capsys):
+    registry = {"template": Template, "counting": Counting}
+    monkeypatch.setattr(conformance, "learners", lambda: registry)
+    monkeypatch.setattr(conformance, "learner_class", registry.__getitem__)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert conformance.main(["template"]) == 0
+    assert "all hold" in capsys.readouterr().out
+    assert conformance.main(["counting"]) == 1
+    assert "logits changed the learner" in capsys.readouterr().out
+
+
+def test_conformance_of_a_method_that_there_is_not_says_so(capsys):
+    assert conformance.main(["bpp"]) == 1
+    assert "no method named 'bpp'" in capsys.readouterr().err
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():

@@ -10,13 +10,28 @@ import pytest
 import torch
 from torch import nn
 
-from baselines import BP, DFA, DRTP, FA, USF, BPConfig, DFAConfig, DRTPConfig, FAConfig, Shallow
-from baselines.shallow import ShallowConfig
-from baselines.usf import USFConfig
+from baselines import (
+    BP,
+    DFA,
+    DRTP,
+    FA,
+    KP,
+    USF,
+    BPConfig,
+    DFAConfig,
+    DRTPConfig,
+    FAConfig,
+    KPConfig,
+    Local,
+    LocalConfig,
+    Shallow,
+    ShallowConfig,
+    USFConfig,
+)
 from sal import SAL, SALConfig, Streams
 
 D, C, B = 12, 4, 9
-HIDDEN = [(), (7,), (7, 6), (7, 6, 8), (7, 6, 8, 5)]
+HIDDEN = [(), (7,), (7, 6), (12, 6, 6), (7, 6, 8, 5)]
 depths = pytest.mark.parametrize("hidden", HIDDEN)
 activations = pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
 
@@ -166,6 +181,58 @@ def test_shallow_learns_the_output_layer_by_the_gradient_and_nothing_else(hidden
     assert set(dict(shallow.named_parameters())) == {f"weight{last}", f"bias{last}"}
     for name, value in shallow.update(*batch()).items():
         assert torch.equal(value, gradient[name])
+
+
+@depths
+@activations
+def test_kolen_pollacks_feedback_learns_as_the_weights_do(hidden, activation):
+    """Akrout et al. 2019: both descend x delta^T and decay, delta as feedback alignment's."""
+    kp = build(KP, KPConfig(hidden=hidden, activation=activation, decay=0.3))
+    fa = build(FA, FAConfig(hidden=hidden, activation=activation))
+    x, y = batch()
+    aligned = fa.update(x, y)
+    for name, step in kp.update(x, y).items():
+        index = int(name[-1])
+        if name.startswith("bias"):
+            expected = aligned[name]
+        else:
+            expected = aligned[f"weight{index}"] + 0.3 * kp.tensors()[name]
+        torch.testing.assert_close(step, expected, msg=name)
+
+
+def test_kolen_pollacks_feedback_becomes_the_weights_as_fast_as_they_decay():
+    kp = build(KP, KPConfig(hidden=(7, 6), decay=0.1))
+    apart = (kp.weight1 - kp.backward1).clone()
+    for number in range(600):
+        x, _ = batch(number)
+        kp.step(x, x[:, :, :C].argmax(2), 0.3)  # something to learn, or all would decay to 0
+    torch.testing.assert_close(kp.weight1 - kp.backward1, apart * 0.97**600, rtol=1e-6, atol=1e-12)
+    assert (kp.weight1 - kp.backward1).abs().max() < 1e-6 < 0.1 < kp.weight1.abs().max()
+
+
+@depths
+@activations
+@pytest.mark.parametrize("residual", ["none", "after", "inside"])
+def test_local_errors_are_the_gradient_of_each_layers_own_loss(hidden, activation, residual):
+    """Autograd on every layer's classifier, with the layers cut apart."""
+    learner = build(Local, LocalConfig(hidden=hidden, activation=activation, residual=residual))
+    params = {n: p[0].clone().requires_grad_() for n, p in learner.named_parameters()}
+    functions = {"relu": torch.relu, "tanh": torch.tanh, "linear": lambda a: a}
+    x, y = batch()
+    h, loss = x[0], 0.0
+    for index in range(len(hidden) + 1):
+        h = h.detach()
+        a = h @ params[f"weight{index}"] + params[f"bias{index}"]
+        kind = learner.config.layer_residual(index, *learner.sizes[index])
+        f = functions[learner.config.layer_activation(index)](a + h if kind == "inside" else a)
+        h = f + h if kind == "after" else f
+        z = h
+        if index < len(hidden):
+            z = h @ params[f"head{index}"] + params[f"head_bias{index}"]
+        loss = loss + nn.functional.cross_entropy(z, y[0])
+    loss.backward()
+    for name, step in learner.update(x, y).items():
+        torch.testing.assert_close(step[0], params[name].grad, msg=name)
 
 
 @depths

@@ -214,10 +214,12 @@ def test_rendering_never_trains(tmp_path, monkeypatch):
 def test_each_table_shows_its_own_metric_of_the_same_rows(place, monkeypatch, table, metric):
     (wanted,) = convergence.runs(["digits"], areas=(), seeds=1).values()
     values = {"accuracy": 38.0, "train_loss": 1.75, "val_loss": 1.83}
-    monkeypatch.setattr(convergence, "read", lambda ledger: ([row(wanted[0], 0.0) | values], []))
-    (found,) = [cell for cell in convergence.tables(place)[PUBLISHED][table] if cell.n]
+    rows = [row(wanted[0], 0.0) | values]
+    table_cells = convergence.tables(rows)[PUBLISHED][table]
+    (found,) = [cell for cell in table_cells if cell.n]
     assert (found.dataset, found.column, found.metric) == ("Digits", "Baseline", metric)
     assert found.mean == values[metric]
+    monkeypatch.setattr(convergence, "read", lambda ledger: (rows, []))
     page = convergence.pages(place)[place.table(table, "md")]
     assert f"**{values[metric]:.{2 if table == 'table2' else 3}f}** (n=1)" in page
 

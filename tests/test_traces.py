@@ -11,12 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from baselines import BUILT_IN, BPConfig
+from baselines import BUILT_IN, BPConfig, MoEConfig
 from sal import SALConfig, Streams
 
 D, C, B = 20, 5, 16
 DEEP = {"hidden": (16, 16, 16), "activation": "tanh", "input_activation": "linear"}
+ROUTED = SALConfig(**DEEP, areas=(4, 4, 4), residual="after", init_scale=0.3)
 CASES = {
+    **{f"sal_{part}": [ROUTED] for part in ("step", "frozen", "random", "hash", "bp")},
+    "moe": [
+        MoEConfig(areas=(4,)),
+        MoEConfig(**DEEP, areas=(4, 4, 4), experts=2, gates="chosen", balance="switch"),
+    ],
     "bp": [BPConfig(), BPConfig(**DEEP, residual="after")],
     "sal": [
         SALConfig(),
