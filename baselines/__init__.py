@@ -27,6 +27,7 @@ from baselines.set import SET, SETConfig
 from baselines.shallow import Shallow, ShallowConfig
 from baselines.sparse import Sparse, SparseConfig
 from baselines.usf import USF, USFConfig
+from sal.config import Config
 from sal.learner import Learner
 from sal.sal import SAL
 
@@ -61,6 +62,7 @@ __all__ = [
     "USFConfig",
     "learner_class",
     "learners",
+    "left_out",
 ]
 
 BUILT_IN: tuple[type[Learner], ...] = (
@@ -70,32 +72,57 @@ BUILT_IN: tuple[type[Learner], ...] = (
 """The suite's own methods. Add a line to add one."""
 
 
-@cache
 def learners() -> dict[str, type[Learner]]:
     """Every method by name. A plug-in that cannot be used is named in a warning and left out."""
-    found = {learner.name: learner for learner in BUILT_IN}
+    return _registry()[0]
+
+
+def left_out() -> dict[str, str]:
+    """Why plug-ins are left out, by the name of their entry point."""
+    return _registry()[1]
+
+
+@cache
+def _registry() -> tuple[dict[str, type[Learner]], dict[str, str]]:
+    found, reasons = {learner.name: learner for learner in BUILT_IN}, {}
     for point in entry_points(group="sal.baselines"):
         try:
             learner = point.load()
-            if not (isinstance(learner, type) and issubclass(learner, Learner)):
-                raise TypeError(f"{learner!r} is not a subclass of sal.Learner")
+            _check(learner)
             if learner.name in found:
                 raise ValueError(f"the name {learner.name!r} is taken by {found[learner.name]}")
         except Exception as error:  # somebody else's code: whatever it raises, the rest still runs
-            warnings.warn(f"plug-in {point.value} is left out: {error}", stacklevel=2)
+            reasons[point.name] = f"{type(error).__name__}: {error}"
+            warnings.warn(f"plug-in {point.value} is left out: {error}", stacklevel=3)
         else:
             found[learner.name] = learner
-    return found
+    return found, reasons
+
+
+def _check(learner: object) -> None:
+    """Raises unless it can be registered; ``baselines.conformance`` asks for the rest."""
+    if not (isinstance(learner, type) and issubclass(learner, Learner)):
+        raise TypeError(f"{learner!r} is not a subclass of sal.Learner")
+    for field, kind in {"name": str, "summary": str, "version": int, "Config": type}.items():
+        if not isinstance(getattr(learner, field, None), kind):
+            given = getattr(learner, field, "nothing")
+            raise TypeError(f"its {field} must be a {kind.__name__}, got {given!r}")
+    if learner.name != learner.name.lower() or not learner.name:
+        raise ValueError(f"its name must be lower case, got {learner.name!r}")
+    if not issubclass(learner.Config, Config):
+        raise TypeError(f"its Config must derive from sal.Config, got {learner.Config!r}")
 
 
 def learner_class(name: str) -> type[Learner]:
     """The method called ``name``.
 
     Raises:
-        ValueError: There is none; the message lists those that there are.
+        ValueError: There is none; the message says why if it was left out, and lists the others.
     """
-    if name not in learners():
-        close = get_close_matches(name, learners(), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no method named {name!r}; there are {', '.join(learners())}.{hint}")
-    return learners()[name]
+    if name in learners():
+        return learners()[name]
+    if name in left_out():
+        raise ValueError(f"method {name!r} is left out: {left_out()[name]}")
+    close = get_close_matches(name, learners(), n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"no method named {name!r}; there are {', '.join(learners())}.{hint}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from baselines import learner_class, learners
+from baselines import learner_class, learners, left_out
 from sal.config import Config
 from sal.data import load
 from sal.data.partition import partition
@@ -29,6 +30,8 @@ from sal.train import Protocol, train
 D, C, B = 16, 4, 9
 STEPS, LR = 10, 0.1
 FLOOR_SEEDS = (0, 1)
+LEAST_FLOOR = 50.0
+"""Percent on Digits that a method must state at least: five times chance."""
 
 Check = Callable[[type[Learner], Config], None]
 CHECKS: list[Check] = []
@@ -68,10 +71,12 @@ def batch(
     return x_RBD, torch.randint(0, C, (replicas, size), generator=generator)
 
 
-def train_a_little(learner: Learner, steps: int = STEPS) -> Learner:
-    """Takes some steps, each on another batch."""
+def train_a_little(learner: Learner, seeds: Sequence[int] = (), steps: int = STEPS) -> Learner:
+    """Takes some steps, each on another batch; with its seeds, the first of them ends an epoch."""
     for number in range(steps):
         learner.step(*batch(number, replicas=learner.replicas), LR)
+        if number == 0 and seeds:
+            learner.after_epoch(1, [Streams(seed) for seed in seeds])
     return learner
 
 
@@ -116,9 +121,13 @@ def says_what_it_is(method: type[Learner], config: Config) -> None:
         issubclass(method.Config, Config) and parameters is not None and parameters.frozen,
         "Config must be a frozen dataclass derived from sal.Config",
     )
+    floor = getattr(method, "floor", None)
     require(
-        isinstance(getattr(method, "floor", None), Floor),
-        "floor must be a sal.Floor: the accuracy on Digits that the method states for itself",
+        isinstance(floor, Floor)
+        and 0 < floor.lr < math.inf
+        and LEAST_FLOOR <= floor.accuracy <= 100,
+        f"floor must be a sal.Floor of a step size > 0 and an accuracy from {LEAST_FLOOR} to 100, "
+        f"which the method states for itself on Digits; got {floor!r}",
     )
 
 
@@ -189,7 +198,7 @@ def the_seed_alone_decides(method: type[Learner], config: Config) -> None:
     for number, seed in enumerate((3, 3, 4)):
         torch.manual_seed(number)
         state = torch.get_rng_state()
-        digests.append(train_a_little(build(method, config, (seed,))).digest(0))
+        digests.append(train_a_little(build(method, config, (seed,)), (seed,)).digest(0))
         untouched = torch.equal(torch.get_rng_state(), state)
         require(untouched, "numbers were drawn from PyTorch's own generator: use the streams")
     torch.set_rng_state(before)
@@ -200,12 +209,17 @@ def the_seed_alone_decides(method: type[Learner], config: Config) -> None:
 @check
 def a_replica_is_the_same_run_alone(method: type[Learner], config: Config) -> None:
     """Each of several replicas has the bits of the same run alone."""
-    together = train_a_little(build(method, config, (0, 1, 2)))
-    alone = [build(method, config, (seed,)) for seed in (0, 1, 2)]
+    seeds = (0, 1, 2)
+    together, alone = build(method, config, seeds), [build(method, config, (s,)) for s in seeds]
     for number in range(STEPS):
         x_RBD, y_RB = batch(number, replicas=3)
+        together.step(x_RBD, y_RB, LR)
         for r, learner in enumerate(alone):
             learner.step(x_RBD[r : r + 1], y_RB[r : r + 1], LR)
+        if number == 0:
+            together.after_epoch(1, [Streams(seed) for seed in seeds])
+            for seed, learner in zip(seeds, alone, strict=True):
+                learner.after_epoch(1, [Streams(seed)])
     for r, learner in enumerate(alone):
         require(together.digest(r) == learner.digest(0), f"replica {r} differs from it alone")
 
@@ -218,7 +232,7 @@ def state_dict_is_all_of_it(method: type[Learner], config: Config) -> None:
     other.load_state_dict(learner.state_dict())
     copied = copy.deepcopy(learner)
     require(other.digest(0) == learner.digest(0), "load_state_dict(state_dict()) lost bits")
-    after = [train_a_little(each, 3).digest(0) for each in (learner, other, copied)]
+    after = [train_a_little(each, (0,), 3).digest(0) for each in (learner, other, copied)]
     require(after[0] == after[1], "a learner goes on from a state_dict otherwise")
     require(after[0] == after[2], "a deep copy goes on otherwise")
 
@@ -242,7 +256,7 @@ def only_what_is_learned_is_a_parameter(method: type[Learner], config: Config) -
     """Parameters change by steps; feedback and all else that is frozen are buffers, and do not."""
     learner = build(method, config)
     before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
-    train_a_little(learner, 30)
+    train_a_little(learner, steps=30)
     changed = {n for n, tensor in learner.tensors().items() if not torch.equal(tensor, before[n])}
     learned = set(dict(learner.named_parameters()))
     require(changed <= learned, f"{sorted(changed - learned)} changed and are no parameters")
@@ -255,17 +269,37 @@ def only_what_is_learned_is_a_parameter(method: type[Learner], config: Config) -
 
 @check
 def it_moves_as_a_whole(method: type[Learner], config: Config) -> None:
-    """``to`` moves every tensor; on a GPU, if there is one, logits are the same to rounding."""
+    """``to`` moves every tensor; on a GPU, if there is one, it computes the same to rounding."""
     learner = build(method, config).to("meta")
     left = {n for n, tensor in learner.tensors().items() if tensor.device.type != "meta"}
-    require(not left, f"to(device) left {sorted(left)} behind")
+    left |= set(unregistered(learner))
+    require(not left, f"to(device) leaves {sorted(left)} behind: register them as buffers")
     if torch.cuda.is_available():
         learner, (x_RBD, y_RB) = build(method, config), batch()
         want = learner.logits(x_RBD)
         moved = build(method, config).to("cuda")
         got = moved.logits(x_RBD.cuda()).cpu()
         require(torch.allclose(got, want, rtol=1e-3, atol=1e-4), "logits on the GPU are others")
+        learner.step(x_RBD, y_RB, LR)
         moved.step(x_RBD.cuda(), y_RB.cuda(), LR)
+        for name, p in moved.named_parameters():
+            own = learner.get_parameter(name)
+            require(torch.allclose(p.cpu(), own, rtol=1e-3, atol=1e-4), f"{name} steps otherwise")
+
+
+def unregistered(module: torch.nn.Module, name: str = "") -> list[str]:
+    """Tensors that a module, or one that it keeps in a list, has as plain attributes."""
+    found = []
+    for key, value in vars(module).items():
+        if key in ("_parameters", "_buffers"):
+            continue
+        values = value.values() if isinstance(value, dict) else value
+        for each in values if isinstance(value, dict | list | tuple) else (value,):
+            if isinstance(each, torch.nn.Module):
+                found += unregistered(each, f"{name}{key}.")
+            elif isinstance(each, Tensor):
+                found.append(f"{name}{key}")
+    return found
 
 
 @check
@@ -362,23 +396,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="methods; default all")
     options = parser.parse_args(arguments)
     console, failed = Console(highlight=False), 0
-    with warnings.catch_warnings(record=True) as left_out:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(action="ignore"):  # what is left out is told below
         there = learners()
-    for warning in left_out:
-        console.print(f"left out: {warning.message}", style="yellow", markup=False)
-    for name in options.names or there:
+    for name in options.names or [*there, *left_out()]:
         try:
             method = learner_class(name)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             failed += 1
             continue
-        console.print(f"[bold]{name}[/]: {method.summary}", markup=True)
+        console.print(f"{name}: {method.summary}", style="bold", markup=False)
         for sentence, problem in problems(method).items():
             failed += bool(problem)
-            mark = "[red]✗[/]" if problem else "[green]✓[/]"
-            console.print(f"  {mark} {sentence}")
+            console.print("  [red]✗[/]" if problem else "  [green]✓[/]", sentence)
             if problem:
                 console.print(f"      {problem}", style="red", markup=False)
     console.print("all hold" if failed == 0 else f"{failed} do not hold")

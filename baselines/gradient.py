@@ -36,15 +36,21 @@ class GradientLearner(Learner):
         self, config: Config, in_features: int, n_classes: int, streams: Sequence[Streams]
     ) -> None:
         super().__init__(config, in_features, n_classes, streams)
+        self._owners: dict[str, tuple[str, str]] = {}
         nets = [self.build(replica) for replica in streams]
         # Tensors are kept stacked, as the contract wants them, and lent to one net in turn.
         self._net = [nets[0]]  # in a list, so that it is not a submodule
-        for name, _ in nets[0].named_parameters():
-            tensors = [net.get_parameter(name).detach() for net in nets]
-            stacked = nn.Parameter(torch.stack(tensors), requires_grad=False)
-            self.register_parameter(_flat(name), stacked)
-        for name, _ in nets[0].named_buffers():
-            self.register_buffer(_flat(name), torch.stack([net.get_buffer(name) for net in nets]))
+        for kind in ("parameters", "buffers"):
+            for name, _ in getattr(nets[0], f"named_{kind}")():
+                stacked = torch.stack([_get(net, kind, name).detach() for net in nets])
+                flat = name.replace(".", "__")  # a registered tensor's name cannot have dots
+                if hasattr(self, flat):
+                    raise ValueError(f"rename {name!r} in the net: {flat!r} is taken")
+                if kind == "parameters":
+                    self.register_parameter(flat, nn.Parameter(stacked, requires_grad=False))
+                else:
+                    self.register_buffer(flat, stacked)
+                self._owners[flat] = (kind, name)
 
     @abstractmethod
     def build(self, streams: Streams) -> nn.Module:
@@ -71,7 +77,7 @@ class GradientLearner(Learner):
     def step(self, x_RBD: Tensor, y_RB: Tensor, lr: float) -> None:
         """One step, in place."""
         for name, update in self.update(x_RBD, y_RB).items():
-            self._parameters[name].sub_(update, alpha=lr)
+            self.get_parameter(name).sub_(update, alpha=lr)
 
     def update(self, x_RBD: Tensor, y_RB: Tensor) -> dict[str, Tensor]:
         """The step's direction by parameter name. Pure."""
@@ -80,25 +86,21 @@ class GradientLearner(Learner):
         for r, net in enumerate(self._nets()):
             with torch.no_grad():
                 self.fill_gradients(net, x_RBD[r], y_RB[r])
-            for name, p in net.named_parameters():
+            for flat, update in result.items():
+                p = net.get_parameter(self._owners[flat][1])
                 if p.grad is not None:
-                    result[_flat(name)][r] = p.grad
-                    p.grad = None
+                    update[r] = p.grad
         return result
 
     def _nets(self) -> Iterator[nn.Module]:
-        """The net with each replica's tensors in turn."""
+        """The net with each replica's tensors in turn, without gradients."""
         (net,) = self._net
-        modules = dict(net.named_modules())
         for r in range(self.replicas):
-            for name, p in net.named_parameters():
-                p.data = self._parameters[_flat(name)][r]
-            for name, _ in list(net.named_buffers()):
-                owner, _, own = name.rpartition(".")
-                modules[owner]._buffers[own] = self._buffers[_flat(name)][r]
+            for flat, (kind, name) in self._owners.items():
+                lent = _get(net, kind, name)  # the tensor stays, which several modules may share
+                lent.data, lent.grad = self.tensors()[flat].data[r], None
             yield net
 
 
-def _flat(name: str) -> str:
-    """A name without dots, which a registered tensor cannot have."""
-    return name.replace(".", "__")
+def _get(net: nn.Module, kind: str, name: str) -> Tensor:
+    return net.get_parameter(name) if kind == "parameters" else net.get_buffer(name)

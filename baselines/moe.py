@@ -49,7 +49,7 @@ class MoEConfig(AreaConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         most = max((k for k in self.areas if k > 1), default=1)
-        if not isinstance(self.experts, int) or not 1 <= self.experts <= most:
+        if type(self.experts) is not int or not 1 <= self.experts <= most:
             raise ValueError(
                 f"experts must be an integer from 1 to {most}, the most that a layer of "
                 f"areas={self.areas} has; got {self.experts!r}"
@@ -66,7 +66,9 @@ class MoE(AreaLearner):
     """
 
     name = "moe"
-    summary = "Mixture of experts, top-1, by backpropagation (Shazeer et al., ICLR 2017)"
+    summary = (
+        "Mixture of experts by backpropagation, top-1 (Shazeer et al. 2017, Fedus et al. 2022)"
+    )
     version = 1
     Config = MoEConfig
     floor = Floor(lr=0.1, accuracy=95.0)

@@ -16,6 +16,8 @@ from pathlib import Path
 from baselines import learners
 
 TEMPLATE = Path(__file__).with_name("TEMPLATE.py")
+TAKEN = ("sal-repro", "sal-torch")
+"""Distributions that there are."""
 PROJECT = """\
 [build-system]
 requires = ["hatchling>=1.27"]
@@ -43,10 +45,13 @@ def write(name: str, folder: Path) -> list[Path]:
         ValueError: The name is no lower-case identifier, or a method has it.
         FileExistsError: The folder is there.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if not re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name) or keyword.iskeyword(name):
         raise ValueError(
-            f"a method's name is lower-case letters, digits and _, such as sign_bp; got {name!r}"
+            "a method's name is lower-case letters, digits and, between them, _, such as sign_bp; "
+            f"got {name!r}"
         )
+    if f"sal-{name.replace('_', '-')}" in TAKEN:
+        raise ValueError(f"sal-{name} is another distribution's name; call the method otherwise")
     if name in learners():
         raise ValueError(f"there is a method {name!r} already: {learners()[name].summary}")
     title = "".join(part.capitalize() for part in name.split("_"))

@@ -16,8 +16,10 @@ from sal.streams import Streams
 class SALStep(DenseLearner):
     """SAL-1 x K: a layer of ``areas`` K has one matrix and K times the step size.
 
-    With the update divided by an area's share of the batch (``area_norm`` "share"), a layer of K
-    areas steps K times as far; this is that step without the areas.
+    With the update divided by an area's fair share of the batch (``area_norm`` "share"), each
+    sample moves its own area K times as far as it would move a single matrix; this is that step
+    without the areas. An area takes fewer samples, so that one that is used evenly moves as far as
+    a single matrix would, and this matrix K times as far. With another divisor it is SAL-1.
     """
 
     name = "sal_step"
@@ -32,8 +34,9 @@ class SALStep(DenseLearner):
         return self.config.rule()
 
     def layer_rate(self, index: int) -> float:
-        """K times SAL's."""
-        return self.config.layer_rate(index) * self.config.layer_areas(index)
+        """K times SAL's, where SAL divides by an area's share."""
+        shared = self.config.area_norm == "share"
+        return self.config.layer_rate(index) * (self.config.layer_areas(index) if shared else 1)
 
     def besides(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
         """SAL's feedback."""

@@ -41,7 +41,8 @@ class SET(DenseLearner):
     """A sparse net whose connections of least magnitude are removed and as many drawn anew.
 
     Mocanu et al. 2018, algorithm 1, who take the smallest positive and the largest negative ones;
-    for weights around 0 these are the smallest by magnitude. New ones start as first weights do.
+    for weights around 0 these are the smallest by magnitude. New ones start as first weights do,
+    where there was no connection before: not where one has just been removed.
     """
 
     name = "set"

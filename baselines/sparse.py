@@ -38,7 +38,11 @@ class SparseConfig(DenseConfig):
 
 
 class Sparse(DenseLearner):
-    """Backpropagation on the connections that a random mask leaves; the others stay 0."""
+    """Backpropagation on the connections that a random mask leaves; the others stay 0.
+
+    First weights are those of the dense net, whose scale is for more inputs: signals are smaller by
+    sqrt(density) a layer than a dense net's; ``init_scale`` makes up for it.
+    """
 
     name = "sparse"
     summary = "Static random mask, trained by backpropagation (control)"

@@ -66,12 +66,16 @@ def floor(learner: NetLearner, x_ND: Tensor | Pixels, order_RM: Tensor, batch_si
         _, K, D, H = layer.weight_RKDH.shape
         products = 1 + bool(layer.rate)  # forward, update
         products += learner.rule.credit == "chained" and index > lowest
-        flops += products * 2 * batch_size * D * H
+        there = 1.0 if layer.mask_RDH is None else layer.mask_RDH.mean().item()
+        flops += products * 2 * batch_size * D * H * there
         if layer.feedback_RCH is not None:
             flops += 2 * batch_size * layer.feedback_RCH.shape[1] * H
         if layer.router_RDF is not None:
-            flops += 2 * 2 * batch_size * D * layer.router_RDF.shape[2]
-        size = D * H * layer.weight_RKDH.element_size()
+            learns = 1 + bool(learner.rule.router_rate)
+            flops += learns * 2 * batch_size * D * layer.router_RDF.shape[2]
+        if layer.head_RHC is not None:
+            flops += 3 * 2 * batch_size * H * layer.head_RHC.shape[2]
+        size = D * H * layer.weight_RKDH.element_size() * there
         byte_count += (
             (1 + bool(layer.rate))
             * size

@@ -16,7 +16,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -236,18 +236,23 @@ def warm_up(label: str, contestant: Contestant) -> None:
         raise RuntimeError(f"{label} diverges")
 
 
-def contestants(device: str) -> tuple[dict[str, Contestant], dict[str, str], list[str]]:
-    """Those that are installed, warm; the package of each, with its version; those that are not."""
-    made, packages, missing = {}, {}, []
+def contestants(device: str) -> tuple[dict[str, Contestant], dict[str, str], dict[str, str]]:
+    """Those that train, warm; the package of each, with its version; why others do not."""
+    made, packages, missing = {}, {}, {}
     for label, package, make in entries():
+        packages[label] = package
         try:
-            made[label] = make(device)
+            contestant = make(device)
+            warm_up(label, contestant)
         except ImportError:
-            missing.append(label)
-            packages[label] = package
+            missing[label] = "not installed"
+        except Exception as error:  # somebody else's code: whatever it raises, the rest still runs
+            missing[label] = f"failed: {type(error).__name__}"
+            print(f"{label}: {type(error).__name__}: {error}", file=sys.stderr)
         else:
-            packages[label] = package if package == OURS else f"{package} {version(package)}"
-            warm_up(label, made[label])
+            made[label] = contestant
+            if package != OURS:
+                packages[label] = f"{package} {version(package)}"
     return made, packages, missing
 
 
@@ -270,7 +275,7 @@ def measure(made: dict[str, Contestant], device: str, rounds: int) -> dict[str, 
 def frame(
     made: dict[str, Contestant],
     packages: dict[str, str],
-    missing: Sequence[str],
+    missing: Mapping[str, str],
     times: dict[str, list[float]],
 ):
     """The table: medians and quartiles over the rounds of the time and of the ratio in a round."""
@@ -280,7 +285,7 @@ def frame(
     for label, package in packages.items():
         row = {"contestant": label, "package": package, "status": "measured"}
         if label in missing:
-            rows.append(row | {"status": "not installed"})
+            rows.append(row | {"status": missing[label]})
             continue
         us = torch.tensor(times[label], dtype=torch.float64)
         reference = PLAIN if made[label].size == B else PLAIN_LARGE

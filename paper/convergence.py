@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from baselines import BPConfig, learner_class
+from baselines import BUILT_IN, BPConfig, learner_class, left_out
 from paper import methods, paths, render
 from paper.cells import SEEDS, Cell, cells
 from paper.options import add_machine_options, carry_out, count, not_at_hand, of_the_paper
@@ -185,7 +185,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     names = [of_the_paper(name) for name in (options.datasets if asked else every)]
     seeds = options.seeds or SEEDS
     wanted = runs(names, options.areas or AREAS, seeds, epochs, options.setting)
-    added, refused = _other_methods(options, names, seeds, epochs)
+    added, refused = _other_methods(options, names, seeds, epochs, place)
     wanted |= added
     check_writable(place.ledger(EXPERIMENT))
     every_run = [run for cell in wanted.values() for run in cell]
@@ -217,18 +217,35 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _other_methods(
-    options: argparse.Namespace, datasets: Sequence[str], seeds: int, epochs: int
+    options: argparse.Namespace,
+    datasets: Sequence[str],
+    seeds: int,
+    epochs: int,
+    place: paths.Place,
 ) -> tuple[dict[tuple[str, str], Sequence[Run]], dict[str, str]]:
-    """Runs of ``--learners``, and why a method has none: other people's code may raise anything."""
+    """Runs of ``--learners``, and why a method has none.
+
+    Raises:
+        ValueError: There is no such method, or its runs do not belong where they would go.
+    """
     if options.learners and options.setting != PUBLISHED:
         raise ValueError(f"--learners go with the setting {PUBLISHED}, not {options.setting}")
     found, refused = {}, {}
     for name in options.learners or ():
-        learner_class(name)  # one that there is not is a mistake of the caller's
+        if name in left_out():
+            refused[name] = f"left out: {left_out()[name]}"
+            continue
+        if learner_class(name) not in BUILT_IN and place == paths.committed() and paths.IS_CHECKOUT:
+            raise ValueError(
+                f"{name} is not of this suite, so its runs do not belong into the committed "
+                "ledger: add --fresh, or --quick"
+            )
         try:
             areas = [k for k in options.areas or methods.AREAS if k > 1]
+            if not (areas or methods.areas_of(name) == (None,)):
+                raise ValueError(f"one area is the dense net; give --areas above 1 for {name}")
             found |= methods.runs([name], datasets, areas, seeds, epochs)
-        except Exception as error:
+        except Exception as error:  # other people's code
             refused[name] = f"{type(error).__name__}: {error}"
     return found, refused
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 from rich.table import Table
 
-from paper.cells import DIFFERS, NOT_RUN, REPRODUCED, SEEDS, Cell
+from paper.cells import DIFFERS, NOT_RUN, REPRODUCED, SEEDS, Cell, Measured
 
 DECIMALS = {"accuracy": 2, "train_loss": 3, "val_loss": 3}
 UNITS = {"accuracy": "%", "train_loss": "nats", "val_loss": "nats"}
@@ -148,6 +148,16 @@ def value(mean: float, std: float | None, metric: str, plus_minus: str = "±") -
     digits = DECIMALS[metric]
     spread = "" if std is None else f" {plus_minus} {std:.{digits}f}"
     return f"{mean:.{digits}f}{spread}"
+
+
+def measured(found: Measured, metric: str) -> str:
+    """Mean, spread, and n where it is not the table's; runs that diverged; or that none was run."""
+    parts = [f"{found.diverged} diverged"] if found.diverged else []
+    if found.mean is not None:
+        n = len(found.values)
+        count = "" if n == SEEDS else f" (n={n})"
+        parts.insert(0, value(found.mean, found.std, metric) + count)
+    return ", ".join(parts) or NOT_RUN
 
 
 def _lines(cell: Cell, emphasis: str = "{}") -> list[str]:

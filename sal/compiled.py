@@ -150,11 +150,14 @@ def _check(
             f"wanted integer labels and positions and a batch size >= 1; got {y_N.dtype}, "
             f"{order_RM.dtype} and {batch_size}"
         )
+    gradient = rule.credit == "chained" and rule.area_norm == "batch"
     unknown = rule.credit == "local" or rule.decay or rule.mirror or not all(map(_known, layers))
+    unknown = unknown or (not gradient and any(layer.experts for layer in layers))
     if unknown:
         raise ValueError(
             "the compiled engine knows direct and chained errors of layers whose samples take one "
-            "area each, without masks, weight decay or learned feedback; take another engine"
+            "area each, mixed by gates only with chained errors, without masks, weight decay or "
+            "learned feedback; take another engine"
         )
     if last.activation != "linear" or last.residual != "none":
         raise ValueError(
@@ -165,8 +168,11 @@ def _check(
 
 def _known(layer: Layer) -> bool:
     """Whether the kernels can compute a layer: see ``_check``."""
-    mixes_one = layer.experts == 0 or (layer.experts == 1 and layer.gates == "all")
     several = layer.weight_RKDH.shape[1] > 1
+    scored = layer.router_RDF is not None and layer.prototypes_RKF is None
+    mixes_one = layer.experts == 0 or (layer.experts == 1 and layer.gates == "all" and scored)
+    if scored and layer.router_RDF.shape[2] != layer.weight_RKDH.shape[1]:
+        return False
     routed = (layer.router_RDF is not None) != (layer.salt_RD is not None)
     masked = layer.mask_RDH is not None or layer.head_RHC is not None
     return mixes_one and not masked and (routed or not several)

@@ -109,6 +109,14 @@ def _descend_gradient_(
     engine: str,
 ) -> None:
     """Mixtures descend the gradient of the mean cross-entropy and of their imbalance: autograd."""
+    plain = Rule(
+        credit="chained",
+        area_norm="batch",
+        balance=rule.balance,
+        balance_weight=rule.balance_weight,
+    )
+    if rule != plain:
+        raise ValueError(f"mixtures learn by the gradient, {plain}; got {rule}")
     with torch.enable_grad():
         leaves = [
             {

@@ -36,7 +36,7 @@ def areas_by_hash(x_RBD: Tensor, salt_RD: Tensor, areas: int, fresh: bool) -> Te
             company: a random choice, made anew at every step, that is still a function of what it
             is given.
     """
-    bits_RBD = x_RBD.float().contiguous().view(torch.int32).long()
+    bits_RBD = (x_RBD.float() + 0.0).view(torch.int32).long()  # -0.0 becomes 0.0
     z_RB = (bits_RBD * salt_RD.unsqueeze(1)).sum(2)
     if fresh:
         z_RB = z_RB ^ mix(z_RB.sum(1, keepdim=True))

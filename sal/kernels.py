@@ -191,6 +191,9 @@ def _hash(x, rows, D, row, area, like):
     bits = x_s.view(np.int32)
     for s in range(rows):
         x_s[:] = _flat(x + s * D * like.itemsize, D, like)
+        for d in range(D):
+            if x_s[d] == 0:
+                x_s[d] = 0  # and not -0.0
         z = np.int64(0)
         for d in range(D):
             z += np.int64(bits[d]) * salt[d]

@@ -57,7 +57,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """How errors reach the layers of a net, and what is made of them: for the compiled engine."""
+    """How errors reach the layers of a net, and what is made of them."""
 
     credit: str
     """direct: from the output to every layer, through its feedback (eq. 6); chained: from layer to

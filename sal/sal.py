@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -113,7 +114,24 @@ class SALConfig(AreaConfig):
         return self.output_rate if layer == len(self.hidden) else 1.0
 
 
-class SAL(AreaLearner):
+class SALFamily(AreaLearner):
+    """SAL and its ablations: SAL's configuration and rule. Abstract: a method says its tensors."""
+
+    Config = SALConfig
+    changes: ClassVar[dict[str, Any]] = {}
+    """What a method changes in SAL's rule."""
+
+    @property
+    def rule(self) -> Rule:
+        """As the configuration says, but for what the method changes."""
+        return replace(self.config.rule(), **self.changes)
+
+    def layer_rate(self, index: int) -> float:
+        """As the configuration says."""
+        return self.config.layer_rate(index)
+
+
+class SAL(SALFamily):
     """Selective Adaptive Learning: see the module's text for the rule, ``SALConfig`` for choices.
 
     Args:
@@ -131,17 +149,7 @@ class SAL(AreaLearner):
     name = "sal"
     summary = "Selective Adaptive Learning (arXiv 2601.21561)"
     version = 2
-    Config = SALConfig
     floor = Floor(lr=0.03, accuracy=93.0)
-
-    @property
-    def rule(self) -> Rule:
-        """Direct feedback, as the configuration says."""
-        return self.config.rule()
-
-    def layer_rate(self, index: int) -> float:
-        """As the configuration says."""
-        return self.config.layer_rate(index)
 
     def besides(self, index: int, D: int, H: int, streams: Sequence[Streams]) -> dict[str, Tensor]:
         """A layer's feedback, and its router where it has several areas."""

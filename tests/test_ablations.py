@@ -89,6 +89,20 @@ def test_the_larger_step_is_the_dense_net_with_a_step_size_for_each_layer(K):
         torch.testing.assert_close(larger[f"weight{n}"], expected)
 
 
+@pytest.mark.parametrize("norm", ["batch", "count"])
+def test_without_the_larger_step_there_is_none(norm):
+    config = replace(CONFIG, areas=(5, 1, 3), area_norm=norm)
+    assert [build(SALStep, config).layer_rate(n) for n in range(3)] == [1, 1, 1]
+
+
+def test_both_zeros_have_one_area():
+    zero = torch.zeros(1, 40, D)
+    salt = draw_salt(D, torch.Generator().manual_seed(0))[None]
+    assert torch.equal(
+        areas_by_hash(zero, salt, 997, False), areas_by_hash(-zero, salt, 997, False)
+    )
+
+
 def test_an_area_that_nobody_chose_is_bit_identical():
     for method in (SALFrozen, SALRandom, SALHash, SALBP):
         learner = build(method, replace(CONFIG, areas=(40, 2)))

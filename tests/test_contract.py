@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from baselines import BUILT_IN, conformance, learner_class, learners
+from baselines import BUILT_IN, _registry, conformance, learner_class, learners, left_out
 from baselines.__main__ import main as list_main
 from baselines.conformance import CHECKS, configs, floor_problem, problems
-from baselines.TEMPLATE import Template
+from baselines.TEMPLATE import Template, TemplateConfig
 from sal import Floor
 from sal.data import DATASETS
 
@@ -28,6 +28,32 @@ def test_every_method_reaches_its_own_floor_on_digits(name):
 def broken(**changes):
     """A method that passes but for what is changed."""
     return type("Broken", (Template,), {"name": "broken", **changes})
+
+
+class Forgetful(TemplateConfig):
+    def to_dict(self):
+        return {**super().to_dict(), "weight_scale": 1.5}
+
+
+class Tail(Template):
+    """Steps along a direction that it keeps beside its state."""
+
+    def step(self, x, y, lr):
+        super().step(x, y, lr * len(getattr(self, "taken", ())) or lr)
+        object.__setattr__(self, "taken", [*getattr(self, "taken", ()), 1])
+
+
+class Elsewhere(Template):
+    def areas_of(self):
+        return {"layer0": 3}
+
+    def routes(self, x):
+        return {"layer0": torch.full(x.shape[:2], 3)}
+
+
+class Restless(Template):
+    def after_epoch(self, epoch, streams):
+        next(self.parameters()).add_(torch.randn(()))
 
 
 class Counting(Template):
@@ -69,10 +95,10 @@ class Coupled(Template):
 
 
 class Plain(Template):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.hidden_away = torch.zeros(1)
-        self.tensors = lambda: {**self._parameters, "hidden_away": self.hidden_away}
+    def build(self, streams):
+        net = super().build(streams)
+        net[0].constant = torch.ones(3)
+        return net
 
 
 class Careless(Template):
@@ -91,26 +117,45 @@ class OneRow(Template):
 
 
 BROKEN = {
-    "says_what_it_is": broken(version="1"),
-    "logits_have_a_row_a_sample": OneRow,
-    "a_step_is_the_update_times_the_rate": Momentum,
-    "an_epoch_is_its_steps": OtherEpoch,
-    "the_seed_alone_decides": OwnRandomness,
-    "a_replica_is_the_same_run_alone": Coupled,
-    "predicting_changes_nothing": Counting,
-    "only_what_is_learned_is_a_parameter": Feedback,
-    "it_moves_as_a_whole": Plain,
-    "bad_input_is_refused": Careless,
-    "learning_lowers_the_loss": Standing,
+    "says_what_it_is": (broken(version="1"), "version must be an integer"),
+    "configuration_survives_json": (broken(Config=Forgetful), "another configuration"),
+    "logits_have_a_row_a_sample": (OneRow, "logits must be"),
+    "a_step_is_the_update_times_the_rate": (Momentum, "off"),
+    "an_epoch_is_its_steps": (OtherEpoch, "epoch and its steps end with other bits"),
+    "the_seed_alone_decides": (Restless, "drawn from PyTorch's own generator"),
+    "a_replica_is_the_same_run_alone": (Coupled, "replica . differs"),
+    "state_dict_is_all_of_it": (Tail, "goes on from a state_dict otherwise"),
+    "predicting_changes_nothing": (Counting, "logits changed the learner"),
+    "only_what_is_learned_is_a_parameter": (Feedback, "are parameters and never changed"),
+    "it_moves_as_a_whole": (Plain, "leaves .*constant.* behind"),
+    "areas_are_in_range": (Elsewhere, "areas outside"),
+    "bad_input_is_refused": (Careless, "must be refused by a ValueError"),
+    "learning_lowers_the_loss": (Standing, "the loss went from"),
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_method_that_breaks_a_promise_fails_its_check(name):
-    (check,) = [check for check in CHECKS if check.__name__ == name]
-    with pytest.raises(AssertionError):
-        for config in configs(BROKEN[name]):
-            check(BROKEN[name], config)
+def test_every_check_has_a_method_that_breaks_it():
+    assert list(BROKEN) == [check.__name__ for check in CHECKS]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_method_that_breaks_a_promise_fails_its_check(check):
+    method, message = BROKEN[check.__name__]
+    with pytest.raises(AssertionError, match=message):
+        for config in configs(method):
+            check(method, config)
+
+
+def test_numbers_of_pytorchs_own_generator_are_noticed_in_the_net_as_well():
+    (check,) = [check for check in CHECKS if check.__name__ == "the_seed_alone_decides"]
+    with pytest.raises(AssertionError, match="own generator"):
+        check(OwnRandomness, OwnRandomness.Config())
+
+
+@pytest.mark.parametrize("floor", [Floor(0.1, 0.0), Floor(-1.0, 95.0), Floor(0.1, 101.0), None])
+def test_a_floor_that_says_nothing_is_none(floor):
+    with pytest.raises(AssertionError, match="floor must be"):
+        CHECKS[0](broken(floor=floor), Template.Config())
 
 
 def test_a_method_below_its_own_floor_is_told_how_far():
@@ -153,7 +198,7 @@ def test_an_unknown_method_is_refused_with_the_known_ones():
 
 class _Plugin:
     def __init__(self, value, load):
-        self.value, self.load = value, load
+        self.name, self.value, self.load = value.split(":")[1].lower(), value, load
 
 
 def test_a_plugin_that_cannot_be_used_is_named_and_the_others_remain(monkeypatch):
@@ -165,10 +210,13 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_others_remain(monkeypatch
         _Plugin("a:Broken", broken),
         _Plugin("b:Taken", lambda: bp),
         _Plugin("c:NoLearner", lambda: dict),
+        _Plugin("e:NoSummary", lambda: type("NoSummary", (bp,), {"name": "x", "summary": None})),
+        _Plugin("f:NoConfig", lambda: type("NoConfig", (bp,), {"name": "x", "Config": dict})),
+        _Plugin("g:Upper", lambda: type("Upper", (bp,), {"name": "X"})),
         _Plugin("d:Good", lambda: type("Good", (bp,), {"name": "good"})),
     ]
     monkeypatch.setattr("baselines.entry_points", lambda group: points)
-    learners.cache_clear()
+    _registry.cache_clear()
     try:
         with pytest.warns(UserWarning) as warned:
             found = learners()
@@ -178,10 +226,67 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_others_remain(monkeypatch
             "a:Broken",
             "b:Taken",
             "c:NoLearner",
+            "e:NoSummary",
+            "f:NoConfig",
+            "g:Upper",
         ]
+        assert list(left_out()) == [
+            "broken",
+            "taken",
+            "nolearner",
+            "nosummary",
+            "noconfig",
+            "upper",
+        ]
+        assert left_out()["broken"] == "ImportError: no such module"
+        with pytest.raises(ValueError, match="method 'broken' is left out: ImportError"):
+            learner_class("broken")
     finally:
         monkeypatch.undo()
-        learners.cache_clear()
+        _registry.cache_clear()
+
+
+class Awkward(Template):
+    """A buffer of two modules, and gradients that are there when it raises."""
+
+    summary = "signs [eq. 3] of [/x] it"
+
+    def build(self, streams):
+        net = super().build(streams)
+        shared = torch.ones(1)
+        net[0].register_buffer("shared", shared)
+        net[2].register_buffer("shared", shared)
+        return net
+
+    def fill_gradients(self, net, x, y):
+        super().fill_gradients(net, x, y)
+        if torch.isnan(x).any():
+            raise RuntimeError("nothing to learn from")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_buffer_may_belong_to_two_modules_of_a_net(check):
+    check(Awkward, Awkward.Config())
+
+
+def test_gradients_of_a_step_that_failed_are_not_added_to_the_next():
+    learner, (x, y) = conformance.build(Awkward, Awkward.Config()), conformance.batch()
+    before = learner.update(x, y)
+    with pytest.raises(RuntimeError, match="nothing to learn from"):
+        learner.update(torch.full_like(x, float("nan")), y)
+    for name, update in learner.update(x, y).items():
+        assert torch.equal(update, before[name])
+
+
+def test_a_net_whose_names_cannot_be_told_apart_is_refused():
+    class Collides(Template):
+        def build(self, streams):
+            net = super().build(streams)
+            net.register_parameter("0__weight", torch.nn.Parameter(torch.zeros(1)))
+            return net
+
+    with pytest.raises(ValueError, match="rename .* in the net: '0__weight' is taken"):
+        conformance.build(Collides, Collides.Config())
 
 
 def test_methods_and_data_sets_are_listed_with_a_line_each(capsys, monkeypatch):
@@ -201,10 +306,13 @@ def test_a_plugin_that_cannot_be_used_is_listed_with_its_reason(capsys, monkeypa
         raise ImportError("no such module")
 
     monkeypatch.setattr("baselines.entry_points", lambda group: [_Plugin("a:Broken", broken)])
-    learners.cache_clear()
+    _registry.cache_clear()
     try:
         assert list_main() == 1
-        assert "a:Broken is left out: no such module" in capsys.readouterr().out
+        assert "left out: broken: ImportError: no such module" in capsys.readouterr().out
+        monkeypatch.setattr(conformance, "problems", lambda method: {})
+        assert conformance.main([]) == 1
+        assert "method 'broken' is left out: ImportError" in capsys.readouterr().err
     finally:
         monkeypatch.undo()
-        learners.cache_clear()
+        _registry.cache_clear()

@@ -35,6 +35,7 @@ from sal.config import ACTIVATIONS, RESIDUALS
 from sal.data import load
 from sal.data.partition import partition
 from sal.data.pixels import Pixels
+from sal.descent import descend_
 from sal.net import Layer, Rule
 from sal.train import epoch_order
 
@@ -256,6 +257,9 @@ UNKNOWN = {
     "gates over the chosen": ({"experts": 1, "gates": "chosen"}, {}),
     "mask": ({"mask_RDH": torch.ones(3, D, 33)}, {}),
     "no choice": ({"router_RDF": None}, {}),
+    "gates of what prototypes score": ({"experts": 1}, {"credit": "chained", "area_norm": "batch"}),
+    "gates with direct errors": ({"experts": 1, "prototypes_RKF": None}, {}),
+    "another number of scores": ({"prototypes_RKF": None}, {}),
 }
 
 
@@ -267,6 +271,18 @@ def test_what_the_compiled_engine_does_not_know_is_refused(case):
     with pytest.raises(ValueError, match="the compiled engine knows direct and chained errors"):
         rule = Rule(**{"credit": "direct"} | of_rule)
         compiled.train(layers, rule, *data(), B, 0.05)
+
+
+def test_a_mixture_that_does_not_learn_by_the_gradient_is_refused_in_pytorch():
+    learner = build("moe", engine="grouped")
+    layers = learner.layers(learner.tensors())
+    with pytest.raises(ValueError, match="mixtures learn by the gradient"):
+        descend_(layers, layers, *batch_of_pixels(), Rule(credit="direct"), 0.1, "grouped")
+
+
+def batch_of_pixels():
+    x, y, _ = data()
+    return x[torch.arange(B).repeat(3, 1)], y[:B].repeat(3, 1)
 
 
 def test_there_is_no_other_credit_than_direct_chained_and_local():

@@ -2,9 +2,13 @@
 
 import csv
 import io
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
+import baselines
 from baselines import FA, learner_class, learners
 from paper import convergence, methods, paths
 from paper.results import read
@@ -60,7 +64,7 @@ def test_cells_are_means_over_seeds_with_their_spread_and_number(place):
         )
     )
     assert found["Method"] == ["Digits", "USPS"]
-    assert found["FA"] == ["54.00 ± 3.16", "54.00 ± 2.94, 1 diverged"]
+    assert found["FA"] == ["54.00 ± 3.16", "54.00 ± 2.94 (n=4), 1 diverged"]
     assert found["Baseline"] == ["41.00 ± 1.41 (n=2)", "–"]
     assert found["MoE-4"] == ["30.00 ± 15.81", "–"]
 
@@ -131,6 +135,67 @@ def test_a_method_that_there_is_not_is_refused_before_anything_runs(here, capsys
     assert main("--epochs", "1", "--learners", "fa", "dffa") == 2
     assert "no method named 'dffa'" in capsys.readouterr().err
     assert not here.ledger("table2").exists() or read(here.ledger("table2"))[0] == []
+
+
+def test_a_method_with_areas_and_one_of_them_is_told_to_be_the_dense_net(here, capsys):
+    quick = ["table2", "--datasets", "digits", "--areas", "1", "--seeds", "1", "--epochs", "1"]
+    assert convergence.main([*quick, "--learners", "moe"]) == 1
+    assert "moe: ValueError: one area is the dense net; give --areas" in capsys.readouterr().err
+
+
+def test_a_method_that_cannot_run_with_every_k_has_the_columns_that_it_has(place):
+    """With two experts a sample there is no K = 1."""
+    (runs,) = methods.runs(["moe"], ["digits"], [4]).values()
+    pair = [replace(run, config=replace(run.config, experts=2)) for run in runs]
+    rows = rows_of({("Digits", "MoE-4"): [50.0]})
+    rows += [rows[0] | run.identity() for run in pair]
+    assert "MoE-4" in lines(methods.pages(place, rows)[place.table("methods", "md")])
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    """Registers methods of other distributions, each by the name of its entry point."""
+
+    def register(**found):
+        def load(value):
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        points = [
+            SimpleNamespace(name=name, value=f"{name}:X", load=partial(load, value))
+            for name, value in found.items()
+        ]
+        monkeypatch.setattr("baselines.entry_points", lambda group: points)
+        baselines._registry.cache_clear()
+
+    yield register
+    monkeypatch.undo()
+    baselines._registry.cache_clear()
+
+
+def test_a_plugin_whose_class_is_called_like_another_has_a_column_of_its_own(plugins, place):
+    plugins(my_fa=type("FA", (FA,), {"name": "my_fa"}))
+    assert methods.column("fa", None) == "FA"
+    assert methods.column("my_fa", None) == "my_fa"
+    assert len(methods.runs(["fa", "my_fa"], ["digits"])) == 2
+
+
+@pytest.mark.filterwarnings("ignore:plug-in")
+def test_a_plugin_that_was_left_out_is_named_and_the_others_run(plugins, here, capsys):
+    plugins(broken=ImportError("no such module"))
+    assert main("--epochs", "1", "--learners", "broken", "shallow") == 1
+    assert "error: broken: left out: ImportError: no such module" in capsys.readouterr().err
+    assert {row["learner"] for row in read(here.ledger("table2"))[0]} == {"bp", "sal", "shallow"}
+
+
+def test_a_plugins_runs_do_not_go_into_the_committed_ledger(plugins, monkeypatch, tmp_path, capsys):
+    plugins(my_fa=type("FA", (FA,), {"name": "my_fa"}))
+    place = paths.Place(tmp_path, published=True)
+    monkeypatch.setattr(paths, "committed", lambda: place)
+    assert main("--learners", "my_fa") == 2
+    assert "my_fa is not of this suite" in capsys.readouterr().err
+    assert not place.ledger("table2").exists()
 
 
 def test_other_methods_go_with_the_tables_own_setting_alone(here, capsys):

@@ -63,6 +63,8 @@ def test_a_new_baseline_conforms_as_it_stands_and_names_itself(tmp_path, module,
         ("My Rule", "lower-case letters"),
         ("class", "lower-case letters"),
         ("../up", "lower-case letters"),
+        ("a_", "lower-case letters"),
+        ("repro", "is another distribution's name"),
     ],
 )
 def test_impossible_names_are_refused_and_nothing_is_written(tmp_path, capsys, name, message):
@@ -128,5 +130,5 @@ def test_a_method_of_another_distribution_is_one_of_all(environment, tmp_path):
     assert done.returncode == 1
     assert "digits bad epochs=2 seed 0: ZeroDivisionError" in done.stderr
     page = (tmp_path / "sal-paper/quick/tables/methods.md").read_text()
-    assert re.search(r"^\| Tiny \| \d+\.\d\d", page, re.M)
-    assert "| Bad |" not in page
+    assert re.search(r"^\| tiny \| \d+\.\d\d", page, re.M)
+    assert "| bad |" not in page
