@@ -95,6 +95,74 @@ def anchors(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def reproduce_figure1(session: nox.Session) -> None:
+    """Draw the method's diagram; arguments go to paper.figure1."""
+    session.run(sys.executable, "-m", "paper.figure1", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_figure2(session: nox.Session) -> None:
+    """Train what the ledger lacks, draw depth; arguments go to paper.scaling."""
+    session.run(sys.executable, "-m", "paper.scaling", "figure2", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_figure3(session: nox.Session) -> None:
+    """Train what the ledger lacks, draw width; arguments go to paper.scaling."""
+    session.run(sys.executable, "-m", "paper.scaling", "figure3", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_figure4(session: nox.Session) -> None:
+    """Train SAL and MoE, draw Figures 4 and 5; arguments go to paper.against_moe."""
+    session.run(sys.executable, "-m", "paper.against_moe", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_figure5(session: nox.Session) -> None:
+    """The same; arguments go to paper.against_moe."""
+    session.run(sys.executable, "-m", "paper.against_moe", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def billion(session: nox.Session) -> None:
+    """Train SAL at four billion parameters; arguments go to paper.billion."""
+    session.run(sys.executable, "-m", "paper.billion", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def memory(session: nox.Session) -> None:
+    """Measure peak memory beside backpropagation; arguments go to paper.memory."""
+    session.run(sys.executable, "-m", "paper.memory", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def costs(session: nox.Session) -> None:
+    """Measure what a sample costs against K and width; arguments go to paper.costs."""
+    session.run(sys.executable, "-m", "paper.costs", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def health(session: nox.Session) -> None:
+    """Measure norms and areas in use in deep nets; arguments go to paper.health."""
+    session.run(sys.executable, "-m", "paper.health", *session.posargs)
+
+
+EVERYTHING = (
+    *("reproduce_table1", "reproduce_table2", "recover", "anchors", "reproduce_figure1"),
+    *("reproduce_figure2", "reproduce_figure3", "reproduce_figure4", "billion", "memory"),
+    *("costs", "health"),
+)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce_all(session: nox.Session) -> None:
+    """Make every table and figure in turn; runs that are in a ledger are not made again."""
+    for name in EVERYTHING:
+        session.notify(name)
+
+
+@nox.session(venv_backend="none", default=False)
 def peers(session: nox.Session) -> None:
     """Time a training step beside other packages' in one run; arguments go to benchmarks.peers."""
     session.run(sys.executable, "-m", "benchmarks.peers", *session.posargs)

@@ -12,7 +12,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from baselines import learner_class
-from paper import anchors, convergence, paths, table1
+from paper import (
+    against_moe,
+    anchors,
+    billion,
+    convergence,
+    costs,
+    health,
+    memory,
+    paths,
+    scaling,
+    table1,
+)
 from paper.provenance import git
 from paper.recovery import report as recovery
 from paper.results import identity, is_current, read
@@ -21,9 +32,15 @@ from sal.learner import DEVICES
 from sal.run import Run
 from sal.train import Protocol
 
-EXPERIMENTS = (convergence, recovery, anchors)
-"""Modules with an EXPERIMENT, whose ledger is committed."""
-TABLES = (*EXPERIMENTS, table1)
+LEDGERS = (
+    *(convergence.EXPERIMENT, recovery.EXPERIMENT, anchors.EXPERIMENT),
+    *(experiment.name for experiment in scaling.EXPERIMENTS.values()),
+)
+"""Experiments whose ledger is committed."""
+TABLES = (
+    *(convergence, recovery, anchors, table1),
+    *(scaling, against_moe, billion, memory, costs, health),
+)
 """Modules with committed ``pages(place)``, and the nox SESSION that writes them."""
 RERUN_DATASET = "digits"
 MACHINE = ("cpu", "isa", "arch", "system")
@@ -111,13 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problems.append("rows cannot be checked: this is no git checkout with its history")
     draw = random.randrange(2**32) if options.draw is None else options.draw
     chosen = []
-    for module in EXPERIMENTS:
-        rows, torn = read(place.ledger(module.EXPERIMENT))
+    for name in LEDGERS:
+        rows, torn = read(place.ledger(name))
         problems += torn + row_problems(rows)
         counting = [row for row in rows if is_current(row)]
         digits = [row for row in counting if row["dataset"] == RERUN_DATASET]
         chosen += random.Random(draw).sample(digits, min(options.rerun, len(digits)))
-        print(f"{module.EXPERIMENT}: {len(rows)} rows, {len(rows) - len(counting)} of them stale")
+        print(f"{name}: {len(rows)} rows, {len(rows) - len(counting)} of them stale")
     if options.rerun and not chosen:
         problems.append(f"there is no row of {RERUN_DATASET} to make again")
     print(f"making {len(chosen)} rows of {RERUN_DATASET} again (--draw {draw})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -48,15 +49,23 @@ class Run:
         """
         areas = getattr(self.config, "areas", ())
         parts = [self.dataset, self.learner]
-        parts += [f"K={','.join(map(str, areas))}"] if areas else []
+        parts += [f"K={_short(areas)}"] if areas else []
         parts += [
-            f"{field.name}={value:.4g}" if isinstance(value, float) else f"{field.name}={value}"
+            f"{field.name}={_short(value)}"
             for choices in (self.config, self.protocol)
             for field in dataclasses.fields(choices)
             for value in [getattr(choices, field.name)]
             if field.name != "areas" and value != field.default
         ]
         return f"{' '.join(parts)} seed {self.seed}"
+
+
+def _short(value: object) -> str:
+    """A value of a configuration for people: 0.5774, or 63x256 for as many equal layers."""
+    if isinstance(value, tuple):
+        groups = [(each, len(list(own))) for each, own in groupby(value)]
+        return ",".join(f"{n}x{each}" if n > 2 else ",".join([str(each)] * n) for each, n in groups)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def set_up_device(device: str) -> None:

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from paper import paths
+from paper import paths, style
 from paper.recovery.report import cells_of
 from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
 from sal.data import DATASETS
@@ -38,19 +38,12 @@ def draw(
     """
     if frame.empty:
         return
-    mpl.use("agg")
     drawn = {"recovery_field": field(frame), "recovery_cells": cells(frame, leaders)}
     drawn |= {
         f"recovery_choices_{number}": choices(frame, centre)
         for number, centre in enumerate(centres, start=1)
     }
-    for name, figure in drawn.items():
-        for suffix in ("pdf", "png"):
-            path = place.figure(name, suffix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            metadata = {"CreationDate": None} if suffix == "pdf" else None
-            figure.savefig(path, dpi=150, metadata=metadata)
-        plt.close(figure)
+    style.save(drawn, place)
 
 
 def field(frame: pd.DataFrame) -> Figure:

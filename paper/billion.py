@@ -1,0 +1,254 @@
+"""SAL at four billion parameters: 64 layers of 4096 units with four areas, on a CPU (section 4.3).
+
+``python -m paper.billion --help`` lists the options; ``nox -s billion -- OPTIONS`` is the same.
+
+Weights are drawn where they lie, each layer's update is added at once, and there are neither
+gradients nor an optimiser's copies, so the process holds the parameters and little else. A
+checkpoint is written from where the weights lie and read back into them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+
+from paper import measured, paths, render
+from paper.options import carry_out, count
+from paper.provenance import provenance
+from paper.scaling import AREAS, deep, weight_bytes
+from sal.data import load
+from sal.data.partition import partition
+from sal.learner import Learner
+from sal.sal import SAL
+from sal.streams import Streams
+from sal.train import Protocol, epoch_order
+
+NAME = SESSION = "billion"
+WIDTH, LAYERS, STEPS = 4096, 64, 20
+DATASET = "semeion"
+OVERHEAD = 0.05
+"""Of the parameters' bytes, that must be free besides: measured less, with PyTorch's own 0.5 GB."""
+LIBRARIES = 5e8
+
+
+def available_bytes() -> int:
+    """Memory that can be had without swapping, of the machine and of the group of processes."""
+    text = Path("/proc/meminfo").read_text()
+    free = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", text)[1])
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and (most := limit.read_text().strip()) != "max":
+        free = min(free, int(most) - int(used.read_text()))
+    return free
+
+
+def check_memory(parameter_bytes: int) -> None:
+    """Raises ValueError unless the net fits; asked before anything is allocated."""
+    needed = parameter_bytes * (1 + OVERHEAD) + LIBRARIES
+    if needed > (free := available_bytes()):
+        raise ValueError(
+            f"the net needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: close other "
+            "programs, or give a smaller --width or --layers"
+        )
+
+
+def resident(field: str) -> int:
+    """Bytes of this process: VmHWM at its peak, RssAnon now and of its own (no mapped files)."""
+    return 1024 * int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
+def train(width: int, layers: int, steps: int, checkpoint: Path, console: Console) -> dict:
+    """Builds the net, takes the steps, writes a checkpoint and reads it back.
+
+    Returns:
+        What was measured, as JSON values: seconds, nats, bytes.
+
+    Raises:
+        ValueError: Not enough memory, or too few samples for so many steps.
+    """
+    config = deep("sal", (width,) * (layers - 1))
+    data, streams = load(DATASET), [Streams(0)]
+    parts = partition(data, streams)
+    batch = Protocol.batch_size
+    inputs = parts.train_x_ND.shape[1]
+    parameter_bytes = weight_bytes(config, inputs, data.n_classes)
+    check_memory(parameter_bytes)
+    order_RN = parts.train_index_RN.gather(1, epoch_order(streams, 0, len(parts.train_index_RN[0])))
+    if steps * batch > order_RN.shape[1]:
+        raise ValueError(f"at most {order_RN.shape[1] // batch} steps of one epoch, got {steps}")
+    torch.set_num_threads(1)
+    _compile()
+    where, start = provenance("cpu"), time.perf_counter()
+    learner = SAL(config, inputs, data.n_classes, streams)
+    result = {
+        "layers": layers,
+        "width": width,
+        "areas": AREAS,
+        "parameters": sum(p.numel() for p in learner.parameters()),
+        "parameter_bytes": sum(p.numel() * p.element_size() for p in learner.parameters()),
+        "seconds_to_draw": round(time.perf_counter() - start, 2),
+        **where,
+    }
+    console.print(
+        f"{result['parameters'] / 1e9:.2f} billion parameters, "
+        f"{result['parameter_bytes'] / 1e9:.2f} GB, drawn in {result['seconds_to_draw']:.0f} s"
+    )
+    result["steps"] = [
+        _step(learner, parts, order_RN[:, n * batch : (n + 1) * batch], n + 1, console)
+        for n in range(steps)
+    ]
+    result["bytes_per_second"] = byte_rate(learner)
+    result["peak_bytes"] = resident("VmHWM")
+    result["checkpoint"] = round_trip(learner, checkpoint, console)
+    return result
+
+
+def _compile() -> None:
+    """Takes a step of a tiny net, so that the first of the large one does not compile."""
+    config = deep("sal", (8, 8))
+    tiny = SAL(config, 8, 2, [Streams(0)])
+    tiny.step(torch.ones(1, 2, 8), torch.zeros(1, 2, dtype=torch.int64), Protocol.lr)
+
+
+def _step(learner: Learner, parts, index_RB, number: int, console: Console) -> dict[str, Any]:
+    x_RBD, y_RB = parts.train_x_ND[index_RB], parts.train_y_N[index_RB]
+    loss = torch.nn.functional.cross_entropy(learner.logits(x_RBD)[0], y_RB[0]).item()
+    touched = [len(area_RB.unique()) for area_RB in learner.routes(x_RBD).values()]
+    start = time.perf_counter()
+    learner.step(x_RBD, y_RB, Protocol.lr)
+    seconds = time.perf_counter() - start
+    share = sum(touched) / (len(touched) * AREAS)
+    console.print(
+        f"step {number:3}: loss {loss:.4f} nats before it, {seconds:.1f} s, "
+        f"{100 * share:.0f} % of the areas used, {resident('VmHWM') / 1e9:.2f} GB at most"
+    )
+    return {"loss": round(loss, 6), "seconds": round(seconds, 3), "areas_used": round(share, 4)}
+
+
+def byte_rate(learner: Learner) -> float:
+    """Bytes read and written a second, by scaling the largest parameter by one."""
+    largest = max(learner.parameters(), key=lambda p: p.numel())
+    start = time.perf_counter()
+    for _ in range(3):
+        largest.mul_(1.0)
+    return 3 * 2 * largest.numel() * largest.element_size() / (time.perf_counter() - start)
+
+
+def round_trip(learner: Learner, path: Path, console: Console) -> dict[str, Any]:
+    """Writes a checkpoint, forgets the weights, reads it into them, and compares their digest."""
+    digest, start = learner.digest(0), time.perf_counter()
+    torch.save(learner.state_dict(), path)
+    written = time.perf_counter() - start
+    try:
+        for tensor in learner.tensors().values():
+            tensor.zero_()
+        before, start = resident("RssAnon"), time.perf_counter()
+        state, most = torch.load(path, mmap=True, weights_only=True), before
+        for name, tensor in learner.tensors().items():  # one by one, so that the peak is seen
+            tensor.copy_(state[name])
+            most = max(most, resident("RssAnon"))
+        seconds = time.perf_counter() - start
+        del state
+        found = {
+            "bytes": path.stat().st_size,
+            "seconds_to_write": round(written, 1),
+            "seconds_to_read": round(seconds, 1),
+            "extra_bytes_while_reading": most - before,
+            "equal": learner.digest(0) == digest,
+        }
+    finally:
+        path.unlink(missing_ok=True)
+    console.print(
+        f"checkpoint of {found['bytes'] / 1e9:.2f} GB: written in {written:.0f} s, read in "
+        f"{seconds:.0f} s with {found['extra_bytes_while_reading'] / 1e6:.0f} MB more memory, "
+        f"{'the same bits' if found['equal'] else 'OTHER BITS'}"
+    )
+    return found
+
+
+def pages(place: paths.Place) -> dict[Path, str]:
+    """The page about the committed run; none without."""
+    result = measured.read(place, NAME)
+    if result is None:
+        return {}
+    steps = pd.DataFrame(result["steps"])
+    size, rate = result["parameter_bytes"], result["bytes_per_second"]
+    seconds, share = steps["seconds"].median(), steps["areas_used"].mean()
+    floor = 2 * size * share / rate
+    kept = result["checkpoint"]
+    cpu = result["machine"]["cpu"]
+    notes = [
+        f"Generated by `nox -s {SESSION}` from `results/billion.json`; do not edit. {cpu}, one "
+        f"thread; commit {result['git_sha'][:12]}. {result['layers']} layers of "
+        f"{result['width']} units, K = {result['areas']}, batch {Protocol.batch_size}, Semeion, "
+        "the published protocol.",
+        f"- **{result['parameters'] / 1e9:.3f} billion parameters**, {size / 1e9:.2f} GB in "
+        f"float32, drawn in {result['seconds_to_draw']:.0f} s; each sample uses one area in "
+        f"{result['areas']}, {result['parameters'] / result['areas'] / 1e9:.2f} billion.",
+        f"- **Peak memory of the process {result['peak_bytes'] / 1e9:.2f} GB**, "
+        f"{result['peak_bytes'] / size:.3f} times the parameters, PyTorch's libraries included.",
+        f"- **{seconds:.1f} s a step** (median of {len(steps)}; {steps['seconds'].min():.1f} to "
+        f"{steps['seconds'].max():.1f}). A batch uses {100 * share:.0f} % of the areas; to read "
+        f"and write these once takes {floor:.1f} s at the {rate / 1e9:.1f} GB/s that one thread "
+        f"reads and writes here, {seconds / floor:.1f} times less. A single step reads each twice, "
+        "for the outputs and for the update.",
+        f"- Checkpoint of {kept['bytes'] / 1e9:.2f} GB: written in "
+        f"{kept['seconds_to_write']:.0f} s, read in {kept['seconds_to_read']:.0f} s with "
+        f"{kept['extra_bytes_while_reading'] / 1e6:.0f} MB more memory of the process's own, "
+        f"{'the same bits' if kept['equal'] else '**OTHER BITS**'}.",
+    ]
+    frame = pd.DataFrame(
+        {
+            "loss before it [nats]": steps["loss"].map("{:.4f}".format),
+            "time [s]": steps["seconds"].map("{:.2f}".format),
+            "areas used": (100 * steps["areas_used"]).map("{:.0f} %".format),
+        }
+    )
+    frame.index = pd.Index([str(number + 1) for number in steps.index], name="Step")
+    return {
+        place.table(NAME, "md"): render.markdown_page(
+            f"SAL with {result['parameters'] / 1e9:.2g} billion parameters", notes, frame
+        )
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    parser = measured.parser("paper.billion", __doc__.splitlines()[0])
+    parser.add_argument("--width", type=count, default=WIDTH, metavar="W", help="default 4096")
+    parser.add_argument("--layers", type=count, default=LAYERS, metavar="L", help="default 64")
+    parser.add_argument("--steps", type=count, default=STEPS, metavar="N", help="default 20")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        default=Path(tempfile.gettempdir()),
+        metavar="FOLDER",
+        help="where the checkpoint is written and removed again; default the system's",
+    )
+    options = parser.parse_args(arguments)
+    return carry_out(lambda console: _run(options, console))
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    whole = (options.width, options.layers, options.steps) == (WIDTH, LAYERS, STEPS)
+    place = paths.committed() if whole else paths.quick()
+    if not options.render_only:
+        with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+            checkpoint = Path(folder, "billion.pt")
+            result = train(options.width, options.layers, options.steps, checkpoint, console)
+        measured.write(place, NAME, result)
+    measured.render(place, NAME, pages, None, console)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What is measured once and kept as ``results/<name>.json``: costs, health, memory, scale."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from paper import paths, style
+from paper.results import LedgerError
+
+Result = Mapping[str, Any]
+
+
+def read(place: paths.Place, name: str) -> Result | None:
+    """What was measured; None where nothing was."""
+    try:
+        return json.loads(_file(place, name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def write(place: paths.Place, name: str, result: Result) -> None:
+    """Keeps what was measured.
+
+    Raises:
+        LedgerError: The file cannot be written.
+    """
+    _written({_file(place, name): json.dumps(result, separators=(",", ":")) + "\n"})
+
+
+def render(
+    place: paths.Place,
+    name: str,
+    pages: Callable[[paths.Place], Mapping[Path, str]],
+    draw: Callable[[Result], Figure] | None,
+    console: Console,
+) -> None:
+    """Writes pages, and the figure if there is one, from what was measured.
+
+    Raises:
+        LedgerError: A file cannot be written.
+    """
+    result = read(place, name)
+    if result is None:
+        console.print("nothing was measured yet")
+        return
+    texts = pages(place)
+    _written(texts)
+    written = [*texts]
+    if draw is not None:
+        try:
+            style.save({name: draw(result)}, place)
+        except OSError as error:
+            raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+        written.append(place.figure(name, "{pdf,png}"))
+    console.print("written:", *written, highlight=False, soft_wrap=True)
+
+
+def parser(module: str, description: str) -> argparse.ArgumentParser:
+    """A command line with ``--render-only``."""
+    found = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    found.add_argument("--render-only", action="store_true", help="only render what is there")
+    return found
+
+
+def _file(place: paths.Place, name: str) -> Path:
+    return place.root / "results" / f"{name}.json"
+
+
+def _written(texts: Mapping[Path, str]) -> None:
+    try:
+        paths.write(texts)
+    except OSError as error:
+        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
