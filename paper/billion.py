@@ -20,9 +20,10 @@ from typing import Any
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 
-from paper import measured, paths, render
+from paper import health, measured, paths, render
 from paper.options import carry_out, count
 from paper.provenance import provenance
 from paper.scaling import AREAS, deep, weight_bytes
@@ -102,10 +103,15 @@ def train(width: int, layers: int, steps: int, checkpoint: Path, console: Consol
         f"{result['parameters'] / 1e9:.2f} billion parameters, "
         f"{result['parameter_bytes'] / 1e9:.2f} GB, drawn in {result['seconds_to_draw']:.0f} s"
     )
+    first_RB = order_RN[:, :batch]
+    of_batch = parts.train_x_ND[first_RB], parts.train_y_N[first_RB]
+    result["layers_measured"] = health.measured_layers(learner, *of_batch, "at the start")
     result["steps"] = [
         _step(learner, parts, order_RN[:, n * batch : (n + 1) * batch], n + 1, console)
         for n in range(steps)
     ]
+    after = f"after {steps} steps"
+    result["layers_measured"] += health.measured_layers(learner, *of_batch, after)
     result["bytes_per_second"] = byte_rate(learner)
     result["peak_bytes"] = resident("VmHWM")
     result["checkpoint"] = round_trip(learner, checkpoint, console)
@@ -214,11 +220,22 @@ def pages(place: paths.Place) -> dict[Path, str]:
         }
     )
     frame.index = pd.Index([str(number + 1) for number in steps.index], name="Step")
+    title = f"SAL with {result['parameters'] / 1e9:.2g} billion parameters"
+    layers = pd.DataFrame(result["layers_measured"])
+    csv = layers.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return {
-        place.table(NAME, "md"): render.markdown_page(
-            f"SAL with {result['parameters'] / 1e9:.2g} billion parameters", notes, frame
-        )
+        place.table(NAME, "md"): render.markdown_page(title, notes, frame),
+        place.figure(NAME, "csv"): csv,
     }
+
+
+def draw(result: measured.Result) -> Figure:
+    """Norms and areas in use, layer by layer."""
+    return health.panels(
+        pd.DataFrame(result["layers_measured"]),
+        f"Health of a net of {result['layers']} layers of {result['width']} units on Semeion, one "
+        "batch of 16, step size 1e-4",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -246,7 +263,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             checkpoint = Path(folder, "billion.pt")
             result = train(options.width, options.layers, options.steps, checkpoint, console)
         measured.write(place, NAME, result)
-    measured.render(place, NAME, pages, None, console)
+    measured.render(place, NAME, pages, draw, console)
     return 0
 
 

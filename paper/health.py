@@ -7,7 +7,7 @@ Axes: R replicas (one), B samples of a batch, D inputs and H outputs of a layer,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,16 @@ def measure(learner: NetLearner, x_RBD: Tensor, y_RB: Tensor, lr: float) -> list
     return found[::-1]
 
 
+def measured_layers(
+    learner: NetLearner, x_RBD: Tensor, y_RB: Tensor, when: str
+) -> list[dict[str, Any]]:
+    """``measure`` as lines of a result: method, when, layer from 1, and the numbers."""
+    return [
+        {"method": learner.name, "when": when, "layer": number, **values}
+        for number, values in enumerate(measure(learner, x_RBD, y_RB, Protocol.lr), start=1)
+    ]
+
+
 def _rms(mean_square: float) -> float:
     return mean_square**0.5
 
@@ -90,8 +100,8 @@ def train(name: str, data: Partition, classes: int, console: Console) -> list[di
     for epoch in range(max(EPOCHS) + 1):
         if epoch in EPOCHS:
             x_RBD, y_RB = data.train_x_ND[index_RB], data.train_y_N[index_RB]
-            for layer, values in enumerate(measure(learner, x_RBD, y_RB, Protocol.lr), start=1):
-                lines.append({"method": name, "epoch": epoch, "layer": layer} | values)
+            when = f"after {epoch} epochs" if epoch else "at the start"
+            lines += measured_layers(learner, x_RBD, y_RB, when)
             console.print(f"{name}, depth {DEPTH}: measured after {epoch} epochs")
         if epoch < max(EPOCHS):
             order_RN = epoch_order(streams, epoch, data.train_index_RN.shape[1])
@@ -116,34 +126,46 @@ def pages(place: paths.Place) -> dict[Path, str]:
     return {place.figure(NAME, "csv"): csv}
 
 
-def draw(result: Mapping[str, Any]) -> Figure:
-    """A row of panels a method, a line for each time."""
+def draw(result: measured.Result) -> Figure:
+    """The deep nets."""
+    return panels(
+        pd.DataFrame(result["layers"]),
+        f"Health of nets of {DEPTH} layers of {WIDTH} units on Semeion, one seed, 256 training "
+        "samples, step size 1e-4",
+    )
+
+
+def panels(frame: pd.DataFrame, title: str) -> Figure:
+    """A row of panels a method, a line for each time; ``frame``: lines of ``measured_layers``."""
     style.use()
-    frame = pd.DataFrame(result["layers"])
+    methods, times = list(dict.fromkeys(frame["method"])), list(dict.fromkeys(frame["when"]))
     figure, axes = plt.subplots(
-        len(METHODS), len(MEASURES), figsize=(11, 5), sharex=True, sharey="col"
+        len(methods),
+        len(MEASURES),
+        figsize=(11, 2.3 * len(methods) + 0.6),
+        sharex=True,
+        sharey="col",
+        squeeze=False,
     )
     shades = plt.get_cmap("viridis")
-    for row, method in zip(axes, METHODS, strict=True):
+    for row, method in zip(axes, methods, strict=True):
         for axis, (column, text) in zip(row, MEASURES.items(), strict=True):
             own = frame[frame["method"] == method]
-            for number, epoch in enumerate(EPOCHS):
-                line = own[own["epoch"] == epoch]
-                colour = shades(number / len(EPOCHS))
-                label = "at the start" if epoch == 0 else f"after {epoch} epochs"
-                axis.plot(line["layer"], line[column], color=colour, label=label, linewidth=1.2)
-            if column != "areas_used":
+            for number, when in enumerate(times):
+                line = own[own["when"] == when]
+                colour = shades(number / len(times))
+                axis.plot(line["layer"], line[column], color=colour, label=when, linewidth=1.2)
+            if column == "areas_used":
+                axis.set_ylim(0, 1.05)
+            else:
                 axis.set_yscale("log")
-            if method == METHODS[0]:
+            if method == methods[0]:
                 axis.set_title(text)
-            if method == METHODS[-1]:
+            if method == methods[-1]:
                 axis.set_xlabel("layer")
         row[0].set_ylabel(learner_class(method).__name__)
     axes[0, 0].legend()
-    figure.suptitle(
-        f"Health of nets of {DEPTH} layers of {WIDTH} units on Semeion, one seed, 256 training "
-        "samples, step size 1e-4"
-    )
+    figure.suptitle(title)
     return figure
 
 
