@@ -150,12 +150,12 @@ def value(mean: float, std: float | None, metric: str, plus_minus: str = "±") -
     return f"{mean:.{digits}f}{spread}"
 
 
-def measured(found: Measured, metric: str) -> str:
-    """Mean, spread, and n where it is not the table's; runs that diverged; or that none was run."""
+def measured(found: Measured, metric: str, seeds: int = SEEDS) -> str:
+    """Mean, spread, and n where it is not ``seeds``; runs that diverged; or that none was run."""
     parts = [f"{found.diverged} diverged"] if found.diverged else []
     if found.mean is not None:
         n = len(found.values)
-        count = "" if n == SEEDS else f" (n={n})"
+        count = "" if n == seeds else f" (n={n})"
         parts.insert(0, value(found.mean, found.std, metric) + count)
     return ", ".join(parts) or NOT_RUN
 

@@ -40,16 +40,16 @@ def test_the_net_is_the_one_that_was_published():
         assert {(run.learner, run.protocol.lr, run.config.activation) for run in runs} == {
             (name, lr, "tanh")
         }
-        assert [run.seed for run in runs] == [0, 1, 2, 3, 4]
+        assert [run.seed for run in runs] == [0, 1, 2]
 
 
 def test_cells_are_test_errors_beside_the_published_ones(place):
-    first, *others = anchors.RATES
+    first, second = anchors.RATES
     write(
         place,
         {
-            ("bp", first): [98.0, 98.2, 98.4, 98.6, 98.8],
-            ("dfa", others[0]): [98.0, None, 98.0],
+            ("bp", first): [98.2, 98.4, 98.6],
+            ("dfa", second): [98.0, None, 98.0],
         },
     )
     pages = anchors.pages(place)
@@ -58,10 +58,10 @@ def test_cells_are_test_errors_beside_the_published_ones(place):
         for line in pages[place.table("anchors", "md")].splitlines()
         if line.startswith("| ")
     }
-    assert rows["BP"] == ["1.60 ± 0.32", "not run", "not run", "1.59"]
-    assert rows["DFA"] == ["not run", "2.00 ± 0.00 (n=2), 1 diverged", "not run", "1.68"]
+    assert rows["BP"] == ["1.60 ± 0.20", "not run", "1.59"]
+    assert rows["DFA"] == ["not run", "2.00 ± 0.00 (n=2), 1 diverged", "1.68"]
     csv = pages[place.table("anchors", "csv")].splitlines()
-    assert csv[1] == f"bp,{first:.4f},1.6000,0.3162,5,0,1.5900"
+    assert csv[1] == f"bp,{first:.4f},1.6000,0.2000,3,0,1.5900"
 
 
 def test_without_runs_there_is_no_page(place):
