@@ -46,15 +46,17 @@ def check(function: Check) -> Check:
 
 def configs(method: type[Learner]) -> list[Config]:
     """What a method is checked with: its defaults, deep, and with several areas if it has areas."""
-    found = [method.Config()]
     fields = {field.name for field in dataclasses.fields(method.Config)}
+    found, deep = [{}], {"hidden": (D, D)}
+    if {"activation", "residual"} <= fields:  # the net that the suite's own methods train
+        deep |= {"activation": "tanh", "residual": "after"}
     if "hidden" in fields:
-        found.append(method.Config(hidden=(32, 32)))
+        found.append(deep)
     if "areas" in fields:
-        found.append(method.Config(areas=(5,)))
+        found.append({"areas": (5,)})
     if {"hidden", "areas"} <= fields:
-        found.append(method.Config(hidden=(32, 32), areas=(3, 2, 2)))
-    return found
+        found.append(deep | {"areas": (3, 2, 2)})
+    return [method.Config(**choices) for choices in found]
 
 
 def build(method: type[Learner], config: Config, seeds: Sequence[int] = (0,)) -> Learner:

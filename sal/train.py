@@ -306,7 +306,7 @@ def _restore(learner: Learner, path: Path, run: dict[str, Any]) -> tuple[int, li
     """The epochs done and the outcomes so far; the learner takes the weights."""
     device = next(iter(learner.tensors().values())).device
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True, mmap=True)  # no copy
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         warnings.warn(f"{path} cannot be read, the run starts anew: {error}", stacklevel=3)
         return 0, [Outcome() for _ in range(learner.replicas)]
