@@ -246,7 +246,7 @@ def test_ratios_are_taken_within_a_round_and_the_floor_is_the_last_column(quickl
     }
     times = {peers.PLAIN: [1.0, 10.0, 100.0], "twice": [2.0, 20.0, 200.0]}
     packages = dict.fromkeys(made, "here") | {"absent": "elsewhere"}
-    table = peers.frame(made, packages, ["absent"], times)
+    table = peers.frame(made, packages, {"absent": "not installed"}, times)
     assert list(table["ratio"][:2]) == [1.0, 2.0]
     assert table.columns[-1] == "floor_us"
     assert table["floor_us"][1] == 3.0
@@ -261,7 +261,7 @@ def test_the_plot_takes_floors(tmp_path):
         "floored": peers.Contestant(step=list, trained=[], floor_us=8.0),
     }
     times = {peers.PLAIN: [90.0, 100.0, 120.0], "floored": [9.0, 10.0, 40.0]}
-    table = peers.frame(made, {peers.PLAIN: "torch", "floored": peers.OURS}, [], times)
+    table = peers.frame(made, {peers.PLAIN: "torch", "floored": peers.OURS}, {}, times)
     peers.plot(table, times, "a title", tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
@@ -302,3 +302,18 @@ def test_every_contestant_that_is_installed_trains(entry, quickly):
             peers.warm_up(label, contestant)
     except ImportError as error:
         pytest.skip(f"not installed: {error}")
+
+
+def test_a_contestant_that_fails_is_named_and_the_others_are_timed(quickly, monkeypatch, capsys):
+    def explode(device):
+        raise RuntimeError("no step today")
+
+    monkeypatch.setattr(
+        peers,
+        "entries",
+        lambda: iter([(peers.PLAIN, "torch", peers.plain), ("Bad", peers.OURS, explode)]),
+    )
+    assert peers.main(["--quick"]) == 0
+    assert "Bad: RuntimeError: no step today" in capsys.readouterr().err
+    page = (quickly.table("peers", "md")).read_text()
+    assert "| Bad | this project | failed: RuntimeError | – | – |" in page
