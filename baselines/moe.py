@@ -35,8 +35,9 @@ class MoEConfig(AreaConfig):
     what it costs SAL."""
 
     gates: str = "all"
-    """What the softmax of the gates is over: all experts (Fedus et al. 2022), or the chosen ones
-    (Shazeer et al. 2017, eq. 3), which for one expert is 1 and does not teach the gates."""
+    """What the softmax of the gates is over: all experts (Fedus et al. 2022), which weights a
+    layer's output by about 1 / K at the start; or the chosen ones (Shazeer et al. 2017, eq. 3),
+    which for one expert is 1 and does not teach the gates."""
 
     balance: str = "importance"
     """Loss that keeps experts in use: importance (Shazeer et al. 2017, eq. 6 and 7) or switch

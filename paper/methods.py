@@ -37,7 +37,8 @@ NOTE = (
     "configuration; SAL and its ablations in the setting `{setting}` (`paper/settings.py`). Mean ± "
     f"sample standard deviation over seeds that did not diverge, {SEEDS} or n; –: not run. **One "
     "step size for all does not compare methods at their best**: it is the paper's, and "
-    "undertrains those whose steps are small."
+    "undertrains those whose steps are small: a mixture of experts most, whose output is "
+    "weighted by its gate, about 1 / K at the start."
 )
 DIFFERENCES = (
     ("the larger step", "sal_step", "K", "sal", "1", "SAL-1 xK − SAL-1"),
