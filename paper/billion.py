@@ -10,7 +10,9 @@ checkpoint is written from where the weights lie and read back into them.
 from __future__ import annotations
 
 import argparse
+import math
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -26,10 +28,11 @@ from rich.console import Console
 from paper import health, measured, paths, render
 from paper.options import carry_out, count
 from paper.provenance import provenance
-from paper.scaling import AREAS, deep, weight_bytes
+from paper.scaling import AREAS, LIBRARIES, OVERHEAD, available_bytes, deep, weight_bytes
 from sal.data import load
 from sal.data.partition import partition
 from sal.learner import Learner
+from sal.net import forward
 from sal.sal import SAL
 from sal.streams import Streams
 from sal.train import Protocol, epoch_order
@@ -37,19 +40,6 @@ from sal.train import Protocol, epoch_order
 NAME = SESSION = "billion"
 WIDTH, LAYERS, STEPS = 4096, 64, 20
 DATASET = "semeion"
-OVERHEAD = 0.05
-"""Of the parameters' bytes, that must be free besides: measured less, with PyTorch's own 0.5 GB."""
-LIBRARIES = 5e8
-
-
-def available_bytes() -> int:
-    """Memory that can be had without swapping, of the machine and of the group of processes."""
-    text = Path("/proc/meminfo").read_text()
-    free = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", text)[1])
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and (most := limit.read_text().strip()) != "max":
-        free = min(free, int(most) - int(used.read_text()))
-    return free
 
 
 def check_memory(parameter_bytes: int) -> None:
@@ -62,9 +52,29 @@ def check_memory(parameter_bytes: int) -> None:
         )
 
 
+def check_disk(parameter_bytes: int, scratch: Path) -> None:
+    """Raises ValueError unless the checkpoint fits on a disk that is not memory."""
+    lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    kinds = {fields[1]: fields[2] for fields in lines}
+    path = scratch.resolve()
+    mount = next(str(each) for each in (path, *path.parents) if str(each) in kinds)
+    if kinds[mount] in ("tmpfs", "ramfs"):
+        raise ValueError(f"{scratch} is in memory; give --scratch a folder on a disk")
+    if (free := shutil.disk_usage(scratch).free) < 1.05 * parameter_bytes:
+        raise ValueError(
+            f"the checkpoint needs {parameter_bytes / 1e9:.1f} GB and {scratch} has "
+            f"{free / 1e9:.1f} GB; give --scratch another folder"
+        )
+
+
 def resident(field: str) -> int:
     """Bytes of this process: VmHWM at its peak, RssAnon now and of its own (no mapped files)."""
     return 1024 * int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
+def forget_peak() -> None:
+    """Starts the peak, VmHWM, anew."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def train(width: int, layers: int, steps: int, checkpoint: Path, console: Console) -> dict:
@@ -83,6 +93,7 @@ def train(width: int, layers: int, steps: int, checkpoint: Path, console: Consol
     inputs = parts.train_x_ND.shape[1]
     parameter_bytes = weight_bytes(config, inputs, data.n_classes)
     check_memory(parameter_bytes)
+    check_disk(parameter_bytes, checkpoint.parent)
     order_RN = parts.train_index_RN.gather(1, epoch_order(streams, 0, len(parts.train_index_RN[0])))
     if steps * batch > order_RN.shape[1]:
         raise ValueError(f"at most {order_RN.shape[1] // batch} steps of one epoch, got {steps}")
@@ -106,15 +117,20 @@ def train(width: int, layers: int, steps: int, checkpoint: Path, console: Consol
     first_RB = order_RN[:, :batch]
     of_batch = parts.train_x_ND[first_RB], parts.train_y_N[first_RB]
     result["layers_measured"] = health.measured_layers(learner, *of_batch, "at the start")
+    forget_peak()
     result["steps"] = [
         _step(learner, parts, order_RN[:, n * batch : (n + 1) * batch], n + 1, console)
         for n in range(steps)
     ]
+    result["peak_bytes"] = resident("VmHWM")
     after = f"after {steps} steps"
     result["layers_measured"] += health.measured_layers(learner, *of_batch, after)
     result["bytes_per_second"] = byte_rate(learner)
-    result["peak_bytes"] = resident("VmHWM")
-    result["checkpoint"] = round_trip(learner, checkpoint, console)
+    try:
+        result["checkpoint"] = round_trip(learner, checkpoint, console)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer has errors of its own
+        result["checkpoint"] = {"error": str(error).splitlines()[0]}
+        console.print(f"no checkpoint: {error}", markup=False)
     return result
 
 
@@ -127,8 +143,9 @@ def _compile() -> None:
 
 def _step(learner: Learner, parts, index_RB, number: int, console: Console) -> dict[str, Any]:
     x_RBD, y_RB = parts.train_x_ND[index_RB], parts.train_y_N[index_RB]
-    loss = torch.nn.functional.cross_entropy(learner.logits(x_RBD)[0], y_RB[0]).item()
-    touched = [len(area_RB.unique()) for area_RB in learner.routes(x_RBD).values()]
+    z_RBC, traces = forward(learner.layers(learner.tensors()), x_RBD)
+    loss = torch.nn.functional.cross_entropy(z_RBC[0], y_RB[0]).item()
+    touched = [len(trace.area_RB.unique()) for trace in traces if trace.area_RB is not None]
     start = time.perf_counter()
     learner.step(x_RBD, y_RB, Protocol.lr)
     seconds = time.perf_counter() - start
@@ -141,20 +158,23 @@ def _step(learner: Learner, parts, index_RB, number: int, console: Console) -> d
 
 
 def byte_rate(learner: Learner) -> float:
-    """Bytes read and written a second, by scaling the largest parameter by one."""
-    largest = max(learner.parameters(), key=lambda p: p.numel())
-    start = time.perf_counter()
-    for _ in range(3):
+    """Bytes read and written a second, the best of passes that scale a large parameter by one."""
+    largest, best = max(learner.parameters(), key=lambda p: p.numel()), math.inf
+    for _ in range(5):
+        start = time.perf_counter()
         largest.mul_(1.0)
-    return 3 * 2 * largest.numel() * largest.element_size() / (time.perf_counter() - start)
+        best = min(best, time.perf_counter() - start)
+    return 2 * largest.numel() * largest.element_size() / best
 
 
 def round_trip(learner: Learner, path: Path, console: Console) -> dict[str, Any]:
     """Writes a checkpoint, forgets the weights, reads it into them, and compares their digest."""
-    digest, start = learner.digest(0), time.perf_counter()
-    torch.save(learner.state_dict(), path)
-    written = time.perf_counter() - start
+    digest = learner.digest(0)
+    forget_peak()
+    before, start = resident("VmRSS"), time.perf_counter()
     try:
+        torch.save(learner.state_dict(), path)
+        written, while_writing = time.perf_counter() - start, resident("VmHWM") - before
         for tensor in learner.tensors().values():
             tensor.zero_()
         before, start = resident("RssAnon"), time.perf_counter()
@@ -168,6 +188,7 @@ def round_trip(learner: Learner, path: Path, console: Console) -> dict[str, Any]
             "bytes": path.stat().st_size,
             "seconds_to_write": round(written, 1),
             "seconds_to_read": round(seconds, 1),
+            "extra_bytes_while_writing": while_writing,
             "extra_bytes_while_reading": most - before,
             "equal": learner.digest(0) == digest,
         }
@@ -189,28 +210,24 @@ def pages(place: paths.Place) -> dict[Path, str]:
     steps = pd.DataFrame(result["steps"])
     size, rate = result["parameter_bytes"], result["bytes_per_second"]
     seconds, share = steps["seconds"].median(), steps["areas_used"].mean()
-    floor = 2 * size * share / rate
-    kept = result["checkpoint"]
+    floor, kept = 2 * size * share / rate, result["checkpoint"]
     cpu = result["machine"]["cpu"]
     notes = [
         f"Generated by `nox -s {SESSION}` from `results/billion.json`; do not edit. {cpu}, one "
-        f"thread; commit {result['git_sha'][:12]}. {result['layers']} layers of "
-        f"{result['width']} units, K = {result['areas']}, batch {Protocol.batch_size}, Semeion, "
-        "the published protocol.",
+        f"thread; {measured.commit(result)}. {result['layers']} layers of {result['width']} "
+        f"units, K = {result['areas']}, batch {Protocol.batch_size}, Semeion, the published "
+        "protocol.",
         f"- **{result['parameters'] / 1e9:.3f} billion parameters**, {size / 1e9:.2f} GB in "
         f"float32, drawn in {result['seconds_to_draw']:.0f} s; each sample uses one area in "
         f"{result['areas']}, {result['parameters'] / result['areas'] / 1e9:.2f} billion.",
-        f"- **Peak memory of the process {result['peak_bytes'] / 1e9:.2f} GB**, "
+        f"- **Peak memory of the process while it trains {result['peak_bytes'] / 1e9:.2f} GB**, "
         f"{result['peak_bytes'] / size:.3f} times the parameters, PyTorch's libraries included.",
         f"- **{seconds:.1f} s a step** (median of {len(steps)}; {steps['seconds'].min():.1f} to "
         f"{steps['seconds'].max():.1f}). A batch uses {100 * share:.0f} % of the areas; to read "
         f"and write these once takes {floor:.1f} s at the {rate / 1e9:.1f} GB/s that one thread "
-        f"reads and writes here, {seconds / floor:.1f} times less. A single step reads each twice, "
-        "for the outputs and for the update.",
-        f"- Checkpoint of {kept['bytes'] / 1e9:.2f} GB: written in "
-        f"{kept['seconds_to_write']:.0f} s, read in {kept['seconds_to_read']:.0f} s with "
-        f"{kept['extra_bytes_while_reading'] / 1e6:.0f} MB more memory of the process's own, "
-        f"{'the same bits' if kept['equal'] else '**OTHER BITS**'}.",
+        f"reads and writes here: we take {seconds / floor:.1f} times as long. A step by itself "
+        f"reads them twice, for the outputs and for the update: {1.5 * floor:.1f} s.",
+        f"- {_checkpoint_text(kept)}",
     ]
     frame = pd.DataFrame(
         {
@@ -229,6 +246,17 @@ def pages(place: paths.Place) -> dict[Path, str]:
     }
 
 
+def _checkpoint_text(kept: dict[str, Any]) -> str:
+    if "error" in kept:
+        return f"**No checkpoint**: {kept['error']}."
+    return (
+        f"Checkpoint of {kept['bytes'] / 1e9:.2f} GB: written in {kept['seconds_to_write']:.0f} s "
+        f"with {kept['extra_bytes_while_writing'] / 1e6:.0f} MB more memory, read in "
+        f"{kept['seconds_to_read']:.0f} s with {kept['extra_bytes_while_reading'] / 1e6:.0f} MB "
+        f"more of the process's own, {'the same bits' if kept['equal'] else '**OTHER BITS**'}."
+    )
+
+
 def draw(result: measured.Result) -> Figure:
     """Norms and areas in use, layer by layer."""
     return health.panels(
@@ -242,7 +270,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     parser = measured.parser("paper.billion", __doc__.splitlines()[0])
     parser.add_argument("--width", type=count, default=WIDTH, metavar="W", help="default 4096")
-    parser.add_argument("--layers", type=count, default=LAYERS, metavar="L", help="default 64")
+    parser.add_argument(
+        "--layers", type=at_least_two, default=LAYERS, metavar="L", help="default 64"
+    )
     parser.add_argument("--steps", type=count, default=STEPS, metavar="N", help="default 20")
     parser.add_argument(
         "--scratch",
@@ -252,7 +282,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="where the checkpoint is written and removed again; default the system's",
     )
     options = parser.parse_args(arguments)
-    return carry_out(lambda console: _run(options, console))
+    return carry_out(lambda console: _run(options, console), measured.NOTHING_KEPT)
+
+
+def at_least_two(text: str) -> int:
+    """An option's value as an integer >= 2: one layer has no hidden units.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    if count(text) < 2:
+        raise argparse.ArgumentTypeError(f"must be at least 2, got {text}")
+    return int(text)
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:

@@ -19,6 +19,7 @@ from paper import (
     convergence,
     costs,
     health,
+    measured,
     memory,
     paths,
     scaling,
@@ -43,6 +44,7 @@ TABLES = (
 )
 """Modules with committed ``pages(place)``, and the nox SESSION that writes them."""
 RERUN_DATASET = "digits"
+"""Of the rows that are made again: at hand everywhere, and quick."""
 MACHINE = ("cpu", "isa", "arch", "system")
 """Two machines that agree in these give the same bits."""
 ELSEWHERE = {"accuracy": 2.0, "train_loss": 0.01, "val_loss": 0.01}
@@ -123,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
     options = parser.parse_args(arguments)
     place = paths.committed()
-    problems = table_problems(place)
+    problems = table_problems(place) + measured.problems(place)
     if git("rev-parse", "HEAD") is None:
         problems.append("rows cannot be checked: this is no git checkout with its history")
     draw = random.randrange(2**32) if options.draw is None else options.draw

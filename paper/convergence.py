@@ -18,13 +18,13 @@ from rich.console import Console
 from baselines import BUILT_IN, BPConfig, learner_class, left_out
 from paper import methods, paths, render
 from paper.cells import SEEDS, Cell, cells
-from paper.options import add_machine_options, carry_out, count, not_at_hand, of_the_paper
-from paper.results import LedgerError, check_writable, identity, key, read
-from paper.runner import make, missing, print_problems
+from paper.options import add_machine_options, carry_out, count, of_the_paper, train
+from paper.results import LedgerError, identity, key, read
+from paper.runner import print_problems
 from paper.settings import PUBLISHED, SETTINGS
 from sal.config import one_of
 from sal.data import DATASETS
-from sal.run import Run, set_up_device
+from sal.run import Run
 from sal.train import Protocol
 
 EXPERIMENT, SESSION = "table2", "reproduce_table2"
@@ -178,7 +178,6 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         print_problems(read(place.ledger(EXPERIMENT))[1], console)
         write(place, epochs, console, options.table, options.setting)
         return 0
-    set_up_device(options.device)
     asked = options.datasets is not None
     every = [name for name in DATASETS if name not in ONLY_BY_NAME]
     every = QUICK_DATASETS if options.quick else every
@@ -187,33 +186,17 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     wanted = runs(names, options.areas or AREAS, seeds, epochs, options.setting)
     added, refused = _other_methods(options, names, seeds, epochs, place)
     wanted |= added
-    check_writable(place.ledger(EXPERIMENT))
     every_run = [run for cell in wanted.values() for run in cell]
-    needed = {run.dataset for run in missing(every_run, read(place.ledger(EXPERIMENT))[0])}
-    absent, corrupt = not_at_hand([name for name in names if name in needed])
-    todo = [run for run in every_run if run.dataset not in absent | corrupt]
-    summary = make(todo, EXPERIMENT, place, console, device=options.device, jobs=options.jobs)
+    trained = train(every_run, EXPERIMENT, place, console, options, asked)
     write(place, epochs, console, options.table, options.setting)
     console.print(
-        f"{summary.done} runs made, {summary.skipped} there already, {len(summary.failed)} failed"
+        f"{trained.summary.done} runs made, {trained.summary.skipped} there already, "
+        f"{len(trained.summary.failed)} failed"
     )
     if place == paths.fresh():
-        console.print(_compared_with_committed(todo, place))
-    failures = refused | {DATASETS[name].title: error for name, error in corrupt.items()}
-    failures |= summary.failed
-    if asked:
-        failures |= {DATASETS[name].title: error for name, error in absent.items()}
-    elif absent:
-        titles = ", ".join(DATASETS[name].title for name in absent)
-        console.print(
-            f"Left out, not at hand: {titles}. To get them: `python -m sal.data "
-            f"{' '.join(absent)}` fetches them where there is a network and says why it cannot; "
-            "or set SAL_DATA_DIR to a folder that has the prepared .npz files.",
-            highlight=False,
-        )
-    for label, why in failures.items():
-        print(f"error: {label}: {why}", file=sys.stderr)
-    return 1 if failures else 0
+        console.print(_compared_with_committed(trained.todo, place))
+    trained.failures = refused | trained.failures
+    return trained.tell(console)
 
 
 def _other_methods(

@@ -190,7 +190,7 @@ def pages(place: paths.Place) -> dict[Path, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     options = measured.parser("paper.costs", __doc__.splitlines()[0]).parse_args(arguments)
-    return carry_out(lambda console: _run(options.render_only, console))
+    return carry_out(lambda console: _run(options.render_only, console), measured.NOTHING_KEPT)
 
 
 def _run(render_only: bool, console: Console) -> int:
@@ -202,8 +202,7 @@ def _run(render_only: bool, console: Console) -> int:
 
 
 def _measure(console: Console) -> dict[str, Any]:
-    result = {**provenance("cpu"), "nets": measure(ROUNDS, console)}
-    return result
+    return {**provenance("cpu"), "nets": measure(ROUNDS, console)}
 
 
 if __name__ == "__main__":

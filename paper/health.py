@@ -7,6 +7,8 @@ Axes: R replicas (one), B samples of a batch, D inputs and H outputs of a layer,
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def measure(learner: NetLearner, x_RBD: Tensor, y_RB: Tensor, lr: float) -> list
         _, K, D, H = layer.weight_RKDH.shape
         batch = y_RB.shape[1]
         area_B = torch.zeros(batch, dtype=torch.int64) if K == 1 else trace.area_RB[0]
-        share = K if learner.rule.area_norm == "share" else 1
+        share = {"share": K, "batch": 1}[learner.rule.area_norm]
         change = weight = 0.0
         for k in area_B.unique().tolist():
             of_k = area_B == k
@@ -69,8 +71,8 @@ def measure(learner: NetLearner, x_RBD: Tensor, y_RB: Tensor, lr: float) -> list
         used = len(area_B.unique())
         found.append(
             {
-                "activation": _rms(out_RBH.square().mean().item()),
-                "update": lr * layer.rate * share / batch * _rms(change / max(weight, 1e-300)),
+                "activation": math.sqrt(out_RBH.square().mean().item()),
+                "update": lr * layer.rate * share / batch * math.sqrt(change / max(weight, 1e-300)),
                 "areas_used": used / K,
             }
         )
@@ -80,15 +82,16 @@ def measure(learner: NetLearner, x_RBD: Tensor, y_RB: Tensor, lr: float) -> list
 def measured_layers(
     learner: NetLearner, x_RBD: Tensor, y_RB: Tensor, when: str
 ) -> list[dict[str, Any]]:
-    """``measure`` as lines of a result: method, when, layer from 1, and the numbers."""
+    """``measure``, the mean over batches of the protocol's size, as lines of a result."""
+    batches = zip(*(part.split(Protocol.batch_size, dim=1) for part in (x_RBD, y_RB)), strict=True)
+    numbers = [measure(learner, *own, Protocol.lr) for own in batches]
     return [
-        {"method": learner.name, "when": when, "layer": number, **values}
-        for number, values in enumerate(measure(learner, x_RBD, y_RB, Protocol.lr), start=1)
+        {
+            **{"method": learner.name, "when": when, "layer": layer},
+            **{key: statistics.fmean(own[key] for own in of_layer) for key in MEASURES},
+        }
+        for layer, of_layer in enumerate(zip(*numbers, strict=True), start=1)
     ]
-
-
-def _rms(mean_square: float) -> float:
-    return mean_square**0.5
 
 
 def train(name: str, data: Partition, classes: int, console: Console) -> list[dict[str, Any]]:
@@ -130,8 +133,8 @@ def draw(result: measured.Result) -> Figure:
     """The deep nets."""
     return panels(
         pd.DataFrame(result["layers"]),
-        f"Health of nets of {DEPTH} layers of {WIDTH} units on Semeion, one seed, 256 training "
-        "samples, step size 1e-4",
+        f"Health of nets of {DEPTH} layers of {WIDTH} units on Semeion, one seed, 16 batches "
+        "of 16, step size 1e-4",
     )
 
 
@@ -172,7 +175,7 @@ def panels(frame: pd.DataFrame, title: str) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     options = measured.parser("paper.health", __doc__.splitlines()[0]).parse_args(arguments)
-    return carry_out(lambda console: _run(options.render_only, console))
+    return carry_out(lambda console: _run(options.render_only, console), measured.NOTHING_KEPT)
 
 
 def _run(render_only: bool, console: Console) -> int:
@@ -188,8 +191,7 @@ def _measure(console: Console) -> dict[str, Any]:
     where, data = provenance("cpu"), load(DATASET)
     parts = partition(data, [Streams(0)])
     lines = [line for name in METHODS for line in train(name, parts, data.n_classes, console)]
-    result = {**where, "depth": DEPTH, "width": WIDTH, "layers": lines}
-    return result
+    return {**where, "depth": DEPTH, "width": WIDTH, "layers": lines}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from paper import paths, style
 from paper.results import LedgerError
 
 Result = Mapping[str, Any]
+NOTHING_KEPT = "nothing was kept of it; what was measured before stands"
+NAMES = ("billion", "memory", "costs", "health")
+"""Everything that is measured once."""
 
 
 def read(place: paths.Place, name: str) -> Result | None:
@@ -60,6 +63,24 @@ def render(
             raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
         written.append(place.figure(name, "{pdf,png}"))
     console.print("written:", *written, highlight=False, soft_wrap=True)
+
+
+def commit(result: Result) -> str:
+    """The code that a result was measured with, for its page."""
+    if result["git_sha"] is None:
+        return "no commit"
+    changed = "" if result["git_dirty"] is False else " with uncommitted changes"
+    return f"commit {result['git_sha'][:12]}{changed}"
+
+
+def problems(place: paths.Place) -> list[str]:
+    """Results that may not be committed: of unknown or uncommitted code."""
+    found = {name: read(place, name) for name in NAMES}
+    return [
+        f"{name}.json: made from uncommitted code; commit, then measure it again"
+        for name, result in found.items()
+        if result is not None and (result["git_sha"] is None or result["git_dirty"] is not False)
+    ]
 
 
 def parser(module: str, description: str) -> argparse.ArgumentParser:

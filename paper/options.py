@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from joblib import cpu_count
 from rich.console import Console
 
-from paper.results import LedgerError
+from paper.cells import SEEDS
+from paper.paths import Place
+from paper.results import LedgerError, check_writable, read
+from paper.runner import Summary, make, missing
 from sal.data import DATASETS, DataError, DataMissing, find, load
 from sal.learner import DEVICES
+from sal.run import Run, set_up_device
+
+GOES_ON = "finished runs are in the ledger; the same command goes on"
 
 
-def carry_out(command: Callable[[Console], int]) -> int:
-    """The exit status of a command: its own, 2 for an error that it names, 130 for Ctrl-C."""
+def carry_out(command: Callable[[Console], int], interrupted: str = GOES_ON) -> int:
+    """The exit status of a command: its own, 2 for an error that it names, 130 for Ctrl-C.
+
+    ``interrupted`` says what is left of it then.
+    """
     console = Console()
     try:
         return command(console)
@@ -23,7 +33,7 @@ def carry_out(command: Callable[[Console], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        console.print("interrupted: finished runs are in the ledger; the same command goes on")
+        console.print(f"interrupted: {interrupted}")
         return 130
 
 
@@ -35,6 +45,17 @@ def count(text: str) -> int:
     """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
+    return int(text)
+
+
+def seeds(text: str) -> int:
+    """An option's value as a number of seeds, 1 to those that tables and figures average.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    if count(text) > SEEDS:
+        raise argparse.ArgumentTypeError(f"must be at most {SEEDS}, which are averaged, got {text}")
     return int(text)
 
 
@@ -61,6 +82,70 @@ def of_the_paper(name: str) -> str:
     if key not in DATASETS:
         raise ValueError(f"{key} is not in the paper's tables, which have {', '.join(DATASETS)}")
     return key
+
+
+@dataclass
+class Trained:
+    """What came of runs that were asked for."""
+
+    todo: Sequence[Run]
+    """Those whose data set is at hand, or whose rows are there."""
+    summary: Summary
+    absent: Mapping[str, DataError]
+    """Data sets that are not at hand, by name."""
+    failures: dict[str, object]
+    """What failed, and why: runs, data sets that are not the official ones, and absent ones that
+    were asked for by name."""
+
+    def tell(self, console: Console) -> int:
+        """Prints what is missing, and how to get it. Returns the exit status."""
+        named = {DATASETS[name].title for name in self.absent} & self.failures.keys()
+        if self.absent and not named:
+            titles = ", ".join(DATASETS[name].title for name in self.absent)
+            console.print(
+                f"Left out, not at hand: {titles}. To get them: `python -m sal.data "
+                f"{' '.join(self.absent)}` fetches them where there is a network and says why it "
+                "cannot; or set SAL_DATA_DIR to a folder that has the prepared .npz files.",
+                highlight=False,
+            )
+        for label, why in self.failures.items():
+            print(f"error: {label}: {why}", file=sys.stderr)
+        return 1 if self.failures else 0
+
+
+def train(
+    runs: Sequence[Run],
+    experiment: str,
+    place: Place,
+    console: Console,
+    options: argparse.Namespace,
+    by_name: bool,
+) -> Trained:
+    """Makes the runs that the ledger does not hold and whose data are at hand.
+
+    Args:
+        runs: All that is asked for.
+        experiment: Of the ledger.
+        place: Where it lies.
+        console: For progress.
+        options: Of ``add_machine_options``.
+        by_name: Whether the data sets were asked for by name, so that an absent one is a failure.
+
+    Raises:
+        ValueError: The device is not there.
+        LedgerError: The ledger cannot be written.
+    """
+    set_up_device(options.device)
+    ledger = place.ledger(experiment)
+    check_writable(ledger)
+    needed = {run.dataset for run in missing(runs, read(ledger)[0])}
+    absent, corrupt = not_at_hand([name for name in DATASETS if name in needed])
+    todo = [run for run in runs if run.dataset not in absent | corrupt]
+    summary = make(todo, experiment, place, console, device=options.device, jobs=options.jobs)
+    failures = {DATASETS[name].title: error for name, error in corrupt.items()} | summary.failed
+    if by_name:
+        failures |= {DATASETS[name].title: error for name, error in absent.items()}
+    return Trained(todo, summary, absent, failures)
 
 
 def not_at_hand(names: Iterable[str]) -> tuple[dict[str, DataError], dict[str, DataError]]:

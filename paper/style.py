@@ -1,11 +1,13 @@
-"""How every figure looks, and how it is written: PDF and PNG, the same bytes from the same rows."""
+"""How the paper's figures look, and how all are written: PDF and PNG, the same bytes each time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper import paths
@@ -27,16 +29,27 @@ PARAMETERS = {
     "pdf.fonttype": 42,  # text stays text
     "figure.constrained_layout.use": True,
 }
-COLOURS = {
-    **{"bp": "#0072B2", "sal": "#D55E00", "fa": "#009E73", "dfa": "#CC79A7", "moe": "#E69F00"},
-}
+COLOURS = {"bp": "#0072B2", "sal": "#D55E00", "fa": "#009E73", "dfa": "#CC79A7", "moe": "#56B4E9"}
 """Of methods, in all figures alike; told apart by colour-blind people (Okabe and Ito)."""
 MARKERS = {"bp": "o", "sal": "s", "fa": "^", "dfa": "v", "moe": "D"}
+DASHES = {"moe": "--", "fa": "--", "dfa": ":"}
+"""A second cue beside the colour."""
 
 
 def use() -> None:
     """Makes the style that of all figures drawn from now on."""
     mpl.rcParams.update(PARAMETERS)
+
+
+def band(
+    axis: Axes, x: pd.Series, line: pd.DataFrame, method: str, label: str, marker: str | None
+) -> None:
+    """A method's curve, means, with a band of one standard deviation, where that is known."""
+    colour, std = COLOURS[method], line["std"].fillna(0)
+    dashes = DASHES.get(method, "-")
+    axis.plot(x, line["mean"], color=colour, linestyle=dashes, marker=marker, label=label)
+    low, high = line["mean"] - std, line["mean"] + std
+    axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def save(figures: Mapping[str, Figure], place: paths.Place) -> None:

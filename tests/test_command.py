@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from baselines import BP, BPConfig
-from paper import check, convergence, paths
+from paper import check, convergence, options, paths
 from paper.results import COLUMNS, append, read
 from paper.runner import Summary, make
 from sal import SAL, SALConfig
@@ -304,7 +304,7 @@ def no_training(place, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "committed", lambda: place)
     monkeypatch.setattr(paths, "README", tmp_path / "none.md")
     made = []
-    monkeypatch.setattr(convergence, "make", lambda runs, *_, **__: made.extend(runs) or Summary())
+    monkeypatch.setattr(options, "make", lambda runs, *_, **__: made.extend(runs) or Summary())
     return folder, made
 
 

@@ -4,17 +4,16 @@ import csv
 import io
 import json
 
-import pandas as pd
 import pytest
 import torch
 from rich.console import Console
 
 from baselines import BP, learner_class
 from paper import against_moe, billion, costs, figure1, health, measured, memory, paths, scaling
-from paper.results import COLUMNS
+from paper.results import COLUMNS, LedgerError
 from paper.scaling import EXPERIMENTS, deep, weight_bytes
 from sal import SAL, Streams
-from sal.data import DATASETS
+from sal.data import DATASETS, DataError, load
 
 DEPTH, WIDTH = EXPERIMENTS["figure2"], EXPERIMENTS["figure3"]
 
@@ -95,10 +94,24 @@ def test_plotted_numbers_are_means_over_seeds_and_what_was_not_run_says_so(place
 def test_what_was_not_run_tells_its_hours_where_a_step_was_timed(place, monkeypatch):
     write(place, "depth", [row(scaling.runs(DEPTH)["semeion", "sal", 4][0], [40.0])])
     monkeypatch.setattr(scaling, "step_seconds", lambda *arguments: 0.01)
-    scaling.time_steps(place, DEPTH, Console(quiet=True))
+    monkeypatch.setattr(scaling, "_samples", lambda dataset, inputs: (None, 50_000))
+    cells = scaling.runs(DEPTH, ["cifar10"], [2, 4])
+    scaling.time_steps(place, DEPTH, cells, Console(quiet=True))
     page = scaling.pages(place)[place.table("figure2", "md")]
-    steps = DATASETS["cifar10"].counts["train"] / 16 * 25 * 5
-    assert f"not run ({steps * 0.01 / 3600:.1f} h)" in page
+    steps = 50_000 / 16 * 25 * 5
+    told = f"not run (10 ms a step, {steps * 0.01 / 3600:.1f} h)"
+    (line,) = [line for line in page.splitlines() if line.startswith("| CIFAR-10, SAL")]
+    assert line.count(told) == 2, "of seven depths"
+
+
+def test_nets_that_do_not_fit_are_left_out_by_name(monkeypatch, capsys):
+    cells = scaling.runs(WIDTH, ["semeion"], [256, 4096])
+    monkeypatch.setattr(scaling, "available_bytes", lambda: int(8e9))
+    kept = scaling._that_fit(cells, 2, Console(width=200))
+    assert kept == [cells["semeion", name, 256] for name in ("bp", "sal")]
+    told = capsys.readouterr().out
+    assert "left out: Semeion sal 4096: 2 nets of 16.7 GB do not fit into 8.0 GB" in told
+    assert len(scaling._that_fit(cells, 1, Console(quiet=True))) == 3, "BP's 4.2 GB alone fit"
 
 
 def test_without_rows_there_is_no_page_and_with_them_a_figure(place):
@@ -119,6 +132,7 @@ def test_without_rows_there_is_no_page_and_with_them_a_figure(place):
         ({"values": [3]}, "depth must be of"),
         ({"methods": ["moe"]}, "methods must be of"),
         ({"datasets": ["mnist"]}, "data sets must be of"),
+        ({"datasets": ["cifar10"], "methods": ["fa"]}, "depth has no"),
     ],
 )
 def test_what_a_figure_does_not_have_is_refused(choices, message):
@@ -126,8 +140,19 @@ def test_what_a_figure_does_not_have_is_refused(choices, message):
         scaling.runs(DEPTH, **choices)
 
 
-def test_a_step_of_a_deep_net_is_timed():
-    assert 0 < scaling.step_seconds(deep("sal", (16, 16)), "sal", 20, 3) < 60
+def test_a_step_is_timed_as_the_best_of_few(monkeypatch):
+    clock = iter([0.0, 9.0, 10.0, 16.0])
+    monkeypatch.setattr(scaling.time, "perf_counter", lambda: next(clock))
+    x = torch.rand(2 * 3 * 16, 20)
+    assert scaling.step_seconds(deep("sal", (16, 16)), "sal", x, 3) == 2.0, "6 s for 3 steps"
+
+
+def test_diverged_runs_are_told_and_not_called_not_run(place):
+    cells = scaling.runs(DEPTH)
+    rows = [row(run, [50.0], status="diverged") for run in cells["cifar10", "bp", 2]]
+    frame = scaling.table(DEPTH, scaling.found(DEPTH, rows))
+    titles = [axis.get_title() for axis in scaling.draw("figure2", frame).axes]
+    assert titles[:2] == ["CIFAR-10 (5 diverged)", "FER2013 (not run)"]
 
 
 # Figures 4 and 5
@@ -156,6 +181,21 @@ def test_panels_without_runs_say_so(place):
     said = [[text.get_text() for text in axis.texts] for axis in figure.axes]
     assert said[0] == ["not run"]
     assert said[5 + 2] == [], "Digits, K = 4"
+    assert [axis.get_title() for axis in figure.axes[:5]] == [f"K = {k}" for k in (1, 2, 4, 8, 16)]
+    assert {axis.get_xlabel() for axis in figure.axes[-5:]} == {"epoch"}
+    assert len(figure.axes[5 + 2].get_yticks()) > 1, "beside panels without runs"
+
+
+def test_the_page_has_both_methods_at_the_end(place):
+    rows = [row(run, [10.0, 20.0]) for run in against_moe.runs(["digits"])["digits", "moe", 4]]
+    rows += [row(run, [1.0, 2.0]) for run in against_moe.runs(["digits"])["digits", "sal", 4][:2]]
+    write(place, "table2", rows)
+    against_moe.write(place, Console(quiet=True))
+    page = place.table("figure4", "md").read_text()
+    assert "| Digits, MoE | not run | not run | 20.00 ± 0.00 | not run | not run |" in page
+    assert "| Digits, SAL | not run | not run | 2.00 ± 0.00 (n=2) | not run | not run |" in page
+    assert place.figure("figure4", "png").exists()
+    assert not place.figure("figure5", "png").exists()
 
 
 # What is measured
@@ -203,19 +243,37 @@ def test_operations_and_shares_are_those_of_the_formulas():
     assert costs.active_share(learner) == pytest.approx(share)
 
 
-def test_a_net_that_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch, capsys):
+def test_a_net_that_does_not_fit_is_refused_before_anything_is_allocated(
+    monkeypatch, tmp_path, capsys
+):
+    digits = load("digits")
+    monkeypatch.setattr(billion, "load", lambda name: digits)
     monkeypatch.setattr(billion, "available_bytes", lambda: int(1e9))
     monkeypatch.setattr(billion, "SAL", lambda *arguments: pytest.fail("allocated"))
-    monkeypatch.setattr(billion, "_compile", lambda: None)
-    pytest.importorskip("torch")
-    with pytest.raises(ValueError, match=r"needs 18.\d GB and 1.0 GB are free: .* smaller --width"):
-        billion.check_memory(weight_bytes(deep("sal", WIDTH.shape(4096)), 256, 10))
+    assert billion.main(["--scratch", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "needs 18.0 GB and 1.0 GB are free" in error
+    assert "smaller --width" in error
+
+
+def test_a_scratch_folder_that_is_memory_or_full_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"needs 1000000000.0 GB .* give --scratch another"):
+        billion.check_disk(10**18, tmp_path)
+    text = f"none {tmp_path.resolve()} tmpfs rw 0 0\n"
+    monkeypatch.setattr(billion.Path, "read_text", lambda path: text)
+    with pytest.raises(ValueError, match="is in memory; give --scratch"):
+        billion.check_disk(1, tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [["--layers", "1"], ["--width", "0"], ["--steps", "x"]])
+def test_impossible_sizes_of_the_billion_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit):
+        billion.main(arguments)
+    assert "must be" in capsys.readouterr().err
 
 
 @pytest.mark.data
 def test_a_small_one_of_the_billion_trains_and_comes_back_from_its_checkpoint(tmp_path, place):
-    from sal.data import DataError, load
-
     try:
         load("semeion")
     except DataError as error:
@@ -230,6 +288,20 @@ def test_a_small_one_of_the_billion_trains_and_comes_back_from_its_checkpoint(tm
     measured.write(place, "billion", result)
     page = billion.pages(place)[place.table("billion", "md")]
     assert f"{result['steps'][0]['loss']:.4f}" in page
+    assert len(billion.draw(result).axes) == 3
+
+
+def test_the_measurement_survives_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch, place):
+    def full(*arguments):
+        raise RuntimeError("no space left on the device")
+
+    digits = load("digits")
+    monkeypatch.setattr(billion, "load", lambda name: digits)
+    monkeypatch.setattr(torch, "save", full)
+    result = billion.train(16, 3, 2, tmp_path / "state.pt", Console(quiet=True))
+    assert len(result["steps"]) == 2
+    measured.write(place, "billion", result)
+    assert "No checkpoint**: no space left" in billion.pages(place)[place.table("billion", "md")]
 
 
 def test_a_checkpoint_that_comes_back_otherwise_is_told(tmp_path, monkeypatch):
@@ -244,7 +316,7 @@ def test_peaks_are_measured_against_the_parameters(place):
         {"contestant": "SAL-4", "width": 8, "parameter_bytes": 4_000_000, "peak_bytes": 5_000_000},
         {"contestant": "BP", "width": 8, "parameter_bytes": 1_000_000, "peak_bytes": 2_000_000},
     ]
-    where = {"git_sha": "0" * 40, "torch_version": "2"}
+    where = {"git_sha": "0" * 40, "git_dirty": False, "torch_version": "2"}
     measured.write(place, "memory", {**where, "contestants": contestants})
     page = memory.pages(place)[place.table("memory", "md")]
     assert "| SAL-4 | 8 | 4 | 1 | 5 | 1.25 |" in page
@@ -264,10 +336,33 @@ def test_costs_are_ratios_within_a_round():
         {"width": 256, "areas": 1, "operations": 100.0, "active_share": 1.0},
         {"width": 256, "areas": 4, "operations": 110.0, "active_share": 0.3},
     ]
-    times = ([1.0, 2.0, 4.0], [2.0, 4.0, 8.0])
+    times = ([1.0, 2.0, 4.0], [8.0, 4.0, 8.0])
     for net, own in zip(nets, times, strict=True):
         net["us_a_sample"] = own
-    frame = costs.table({"nets": nets}).set_index("areas")
-    assert frame.loc[4, "ratio"] == frame.loc[4, "ratio_q75"] == 2.0
+    result = {"nets": nets, "machine": {"cpu": "A (b)"}}
+    frame = costs.table(result).set_index("areas")
+    assert frame.loc[4, "ratio"] == 2.0, "of 8, 2, 2; the medians' ratio is 4"
     assert frame.loc[4, "operations_ratio"] == pytest.approx(1.1)
-    assert isinstance(frame, pd.DataFrame)
+    assert len(costs.draw(result).axes) == 3
+
+
+def test_a_contestant_that_fails_is_named_with_its_reason(monkeypatch):
+    monkeypatch.setattr(memory, "CONTESTANTS", {"Nobody": (None, 8)})
+    with pytest.raises(LedgerError, match="Nobody: exit status 2: .*invalid choice: 'Nobody'"):
+        memory.measure(Console(quiet=True))
+
+
+def test_a_peak_has_the_gradients_of_plain_backpropagation_in_it(monkeypatch):
+    monkeypatch.setattr(memory, "CONTESTANTS", {"plain": (memory.autograd, 512)})
+    found = memory.measure_one("plain")
+    net = memory.Residual(512)
+    assert found["parameter_bytes"] == 4 * sum(p.numel() for p in net.parameters())
+    assert found["peak_bytes"] > 1.5 * found["parameter_bytes"]
+
+
+def test_what_was_measured_with_uncommitted_code_is_a_problem(place):
+    measured.write(place, "memory", {"git_sha": "0" * 40, "git_dirty": True})
+    measured.write(place, "costs", {"git_sha": "0" * 40, "git_dirty": False})
+    measured.write(place, "health", {"git_sha": None, "git_dirty": None})
+    problems = measured.problems(place)
+    assert [text.split(".")[0] for text in problems] == ["memory", "health"]

@@ -196,7 +196,7 @@ def test_the_quick_tier_says_so_and_its_rows_are_no_ones_elses(tmp_path, monkeyp
 
 def test_rendering_never_trains(tmp_path, monkeypatch):
     monkeypatch.setattr("sal.run.train", None)
-    monkeypatch.setattr("paper.convergence.make", None)
+    monkeypatch.setattr("paper.options.make", None)
     monkeypatch.setattr(paths, "committed", lambda: paths.Place(tmp_path, published=True))
     monkeypatch.setattr(paths, "README", tmp_path / "README.md")
     assert convergence.main(["table2", "--render-only"]) == 0
