@@ -24,7 +24,6 @@ from rich.progress import track
 
 from paper import measured, paths, style
 from paper.methods import configuration
-from paper.options import carry_out
 from paper.provenance import provenance
 from sal.sal import SAL, SALConfig
 from sal.streams import Streams
@@ -190,15 +189,7 @@ def pages(place: paths.Place) -> dict[Path, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     options = measured.parser("paper.costs", __doc__.splitlines()[0]).parse_args(arguments)
-    return carry_out(lambda console: _run(options.render_only, console), measured.NOTHING_KEPT)
-
-
-def _run(render_only: bool, console: Console) -> int:
-    place = paths.committed()
-    if not render_only:
-        measured.write(place, NAME, _measure(console))
-    measured.render(place, NAME, pages, draw, console)
-    return 0
+    return measured.command(NAME, _measure, pages, draw, options.render_only)
 
 
 def _measure(console: Console) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from baselines import learner_class
 from paper import measured, paths, style
-from paper.options import carry_out
 from paper.provenance import provenance
 from paper.scaling import deep
 from sal import credit
@@ -175,15 +174,7 @@ def panels(frame: pd.DataFrame, title: str) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     options = measured.parser("paper.health", __doc__.splitlines()[0]).parse_args(arguments)
-    return carry_out(lambda console: _run(options.render_only, console), measured.NOTHING_KEPT)
-
-
-def _run(render_only: bool, console: Console) -> int:
-    place = paths.committed()
-    if not render_only:
-        measured.write(place, NAME, _measure(console))
-    measured.render(place, NAME, pages, draw, console)
-    return 0
+    return measured.command(NAME, _measure, pages, draw, options.render_only)
 
 
 def _measure(console: Console) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from paper import paths, style
+from paper.options import carry_out
 from paper.results import LedgerError
 
 Result = Mapping[str, Any]
@@ -63,6 +64,25 @@ def render(
             raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
         written.append(place.figure(name, "{pdf,png}"))
     console.print("written:", *written, highlight=False, soft_wrap=True)
+
+
+def command(
+    name: str,
+    measure: Callable[[Console], Result],
+    pages: Callable[[paths.Place], Mapping[Path, str]],
+    draw: Callable[[Result], Figure] | None,
+    render_only: bool,
+) -> int:
+    """Measures, unless ``render_only``, and renders in the committed place: the exit status."""
+
+    def run(console: Console) -> int:
+        place = paths.committed()
+        if not render_only:
+            write(place, name, measure(console))
+        render(place, name, pages, draw, console)
+        return 0
+
+    return carry_out(run, NOTHING_KEPT)
 
 
 def commit(result: Result) -> str:

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from baselines import learner_class
 from paper import measured, paths, render
 from paper.billion import forget_peak, resident
-from paper.options import carry_out
 from paper.provenance import provenance
 from paper.results import LedgerError
 from paper.scaling import AREAS, deep
@@ -177,15 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.one:
         print(json.dumps(measure_one(options.one)))
         return 0
-    return carry_out(lambda console: _run(options.render_only, console), measured.NOTHING_KEPT)
-
-
-def _run(render_only: bool, console: Console) -> int:
-    place = paths.committed()
-    if not render_only:
-        measured.write(place, NAME, measure(console))
-    measured.render(place, NAME, pages, None, console)
-    return 0
+    return measured.command(NAME, measure, pages, None, options.render_only)
 
 
 if __name__ == "__main__":
