@@ -148,6 +148,12 @@ def health(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "paper.health", *session.posargs)
 
 
+@nox.session(venv_backend="none", default=False)
+def matched_tuning(session: nox.Session) -> None:
+    """Compare methods each at its own best step size; arguments go to paper.tuning."""
+    session.run(sys.executable, "-m", "paper.tuning", *session.posargs)
+
+
 EVERYTHING = {
     "reproduce_table1": (),
     "reproduce_table2": (
@@ -165,6 +171,7 @@ EVERYTHING = {
     "peers": (),
     "reproduce_figure2": (),
     "reproduce_figure3": (),
+    "matched_tuning": (),
 }
 """What makes every table and figure, the longest last."""
 

@@ -24,6 +24,7 @@ from paper import (
     paths,
     scaling,
     table1,
+    tuning,
 )
 from paper.provenance import git
 from paper.recovery import report as recovery
@@ -34,13 +35,13 @@ from sal.run import Run
 from sal.train import Protocol
 
 LEDGERS = (
-    *(convergence.EXPERIMENT, recovery.EXPERIMENT, anchors.EXPERIMENT),
+    *(convergence.EXPERIMENT, recovery.EXPERIMENT, anchors.EXPERIMENT, tuning.EXPERIMENT),
     *(experiment.name for experiment in scaling.EXPERIMENTS.values()),
 )
 """Experiments whose ledger is committed."""
 TABLES = (
     *(convergence, recovery, anchors, table1),
-    *(scaling, against_moe, billion, memory, costs, health),
+    *(scaling, against_moe, billion, memory, costs, health, tuning),
 )
 """Modules with committed ``pages(place)``, and the nox SESSION that writes them."""
 RERUN_DATASET = "digits"

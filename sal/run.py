@@ -102,9 +102,14 @@ def execute(
     set_up_device(device)
     streams = [Streams(run.seed)]
     protocol = run.protocol
-    parts = partition(data, streams, protocol.pixels, protocol.size, protocol.validation_share).to(
-        device
-    )
+    parts = partition(
+        data,
+        streams,
+        protocol.pixels,
+        protocol.size,
+        protocol.validation_share,
+        protocol.validate_on,
+    ).to(device)
     in_features = parts.train_x_ND.shape[1]
     learner = learner_class(run.config, in_features, data.n_classes, streams).to(device)
     (outcome,) = train(

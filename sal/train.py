@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sal.config import Config, positive
-from sal.data.partition import Partition
+from sal.config import Config, one_of, positive
+from sal.data.partition import VALIDATE_ON, Partition
 from sal.data.pixels import SCALINGS, Pixels
 from sal.learner import Learner
 from sal.streams import Streams
@@ -50,10 +50,13 @@ class Protocol(Config):
     """Pixel scaling, a key of ``sal.data.pixels.SCALINGS``."""
     size: int | None = None
     """Rows and columns that images are resized to, 1 to 1024; None: native. The column of Table 1
-    that gives the resolution is lost. This and the next are what ``run.execute`` gives to
+    that gives the resolution is lost. This and those below are what ``run.execute`` gives to
     ``partition``; ``train`` takes the data as they come."""
     validation_share: float = 0.2
     """Part of a data set without official test part that validates, in (0, 1)."""
+    validate_on: str = "test"
+    """``test``, or ``training``: a share of the training part validates and the test part is not
+    read, so that choices can be made on it."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -66,6 +69,7 @@ class Protocol(Config):
         if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 1024):
             raise ValueError(f"size must be None or an integer from 1 to 1024, got {self.size!r}")
         positive("validation_share", self.validation_share)
+        one_of("validate_on", self.validate_on, VALIDATE_ON)
         if self.validation_share >= 1:
             raise ValueError(f"validation_share must be below 1, got {self.validation_share!r}")
 

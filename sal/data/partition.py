@@ -13,10 +13,13 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from sal.config import one_of
 from sal.data.dataset import Dataset
 from sal.data.pixels import Pixels
 from sal.streams import Streams
 
+VALIDATE_ON = ("test", "training")
+"""Where the validation part comes from."""
 CHUNK = 4096
 """Images resized at a time: as floats they take four times their bytes."""
 
@@ -55,6 +58,7 @@ def partition(
     pixels: str = "signed",
     size: int | None = None,
     validation_share: float = 0.2,
+    validate_on: str = "test",
 ) -> Partition:
     """Training and validation part of each replica.
 
@@ -67,51 +71,58 @@ def partition(
         streams: One a replica.
         pixels: Scaling, a key of ``SCALINGS``.
         size: Rows and columns that images are resized to; None: as they are.
-        validation_share: Of a set without test part.
+        validation_share: Of a set without test part, and of what is cut from the training part.
+        validate_on: ``test``, or ``training``: the same cut once more from the training part, so
+            that choices can be made without the test part, which is then not read.
 
     Raises:
         ValueError: The share leaves a part without a sample of every class.
     """
+    one_of("validate_on", validate_on, VALIDATE_ON)
     images, pixel_max = resized(data.train_images, data.pixel_max, size)
-    x_ND = Pixels.of(images, pixel_max, pixels)
-    if data.test_images is not None:
-        rows = len(streams)
-        return Partition(
-            "official test part",
-            x_ND,
-            data.train_labels,
-            torch.arange(len(x_ND)).expand(rows, -1),
-            Pixels.of(*resized(data.test_images, data.pixel_max, size), pixels),
-            data.test_labels,
-            torch.arange(len(data.test_images)).expand(rows, -1),
-        )
+    x_ND, y_N = Pixels.of(images, pixel_max, pixels), data.train_labels
+    every_RN = np.tile(np.arange(len(x_ND)), (len(streams), 1))
+    share = f"{100 * (1 - validation_share):.0f}/{100 * validation_share:.0f}"
+    if data.test_images is None:
+        train_RN, val_RM = _cut(data, every_RN, streams, validation_share)
+        split = f"stratified {share} of the seed"
+    else:
+        train_RN, val_RM, split = every_RN, None, "official test part"
+    if validate_on == "training":
+        train_RN, val_RM = _cut(data, train_RN, streams, validation_share, 1)
+        split = f"stratified {share} of the training part; without the test part ({split})"
+    x_MD, y_M = x_ND, y_N
+    if val_RM is None:
+        x_MD = Pixels.of(*resized(data.test_images, data.pixel_max, size), pixels)
+        y_M = data.test_labels
+        val_RM = np.tile(np.arange(len(y_M)), (len(streams), 1))
+    return Partition(
+        split, x_ND, y_N, torch.from_numpy(train_RN), x_MD, y_M, torch.from_numpy(val_RM)
+    )
+
+
+def _cut(
+    data: Dataset, rows_RN: np.ndarray, streams: Sequence[Streams], share: float, *index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each replica's images in two parts, stratified, in order; the second is the share."""
+    labels_N = data.train_labels.numpy()
     try:
         parts = [
             train_test_split(
-                np.arange(len(x_ND)),
-                test_size=validation_share,
-                random_state=replica.integer("split") % 2**32,
-                stratify=data.train_labels.numpy(),
+                row_N,
+                test_size=share,
+                random_state=replica.integer("split", *index) % 2**32,
+                stratify=labels_N[row_N],
             )
-            for replica in streams
+            for row_N, replica in zip(rows_RN, streams, strict=True)
         ]
     except ValueError as error:
         raise ValueError(
-            f"validation_share {validation_share} does not split {data.title} so that both parts "
-            f"have every class; take another: {error}"
+            f"validation_share {share} does not split {data.title} so that both parts have every "
+            f"class; take another: {error}"
         ) from error
-    train_RN, val_RM = (
-        torch.from_numpy(np.sort(np.stack(part))) for part in zip(*parts, strict=True)
-    )
-    return Partition(
-        f"stratified {100 * (1 - validation_share):.0f}/{100 * validation_share:.0f} of the seed",
-        x_ND,
-        data.train_labels,
-        train_RN,
-        x_ND,
-        data.train_labels,
-        val_RM,
-    )
+    first_RN, second_RM = (np.sort(np.stack(part)) for part in zip(*parts, strict=True))
+    return first_RN, second_RM
 
 
 def resized(images_NHW: Tensor, pixel_max: int, size: int | None) -> tuple[Tensor, int]:

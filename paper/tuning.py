@@ -1,0 +1,413 @@
+"""Every method at its own best step size, beside the paper's one for all (not in the paper).
+
+``python -m paper.tuning --help`` lists the options; ``nox -s matched_tuning -- OPTIONS`` is the
+same.
+
+Each method gets the same budget: one grid of step sizes, judged on a validation part that is cut
+from the training data; the best is fixed before the test part is read. A best step size at an end
+of the grid extends the grid. On a set with an official test part one search serves all final seeds,
+which are others than the search's. Where each seed holds out its own test part (Digits, Semeion),
+each searches within its own training part: another's would have seen its test part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from paper import convergence, paths, render, style
+from paper.cells import SEEDS, Measured, measure
+from paper.methods import configuration
+from paper.options import Trained, add_machine_options, carry_out, of_the_paper, train
+from paper.results import LedgerError, current, key, read
+from sal.config import Config
+from sal.data import DATASETS
+from sal.run import Run
+from sal.train import Protocol
+
+EXPERIMENT, SESSION = "tuning", "matched_tuning"
+DATASETS_ASKED = ("digits", "semeion", "usps", "fashion_mnist", "mnist", "cifar10")
+GRID = tuple(range(8))
+"""Half decades above the paper's step size: see ``rate``."""
+REACH = range(-4, GRID[-1] + 5)
+"""What the grid is extended to, at most."""
+FRESH = tuple(range(5, 5 + SEEDS))
+"""Seeds of the final runs: in none of the runs that SAL's setting was fitted to."""
+SEARCH_SEED = 10
+"""Of the search on a set with an official test part."""
+PUBLISHED_SEEDS = tuple(range(SEEDS))
+WIDE = 4096
+"""Hidden units with which a dense net has as many parameters as SAL-16 of 256."""
+
+
+def contestants() -> dict[str, tuple[str, Config]]:
+    """Column -> method and configuration.
+
+    A sample uses as many parameters of SAL-K as of the baseline, so that the baseline itself is
+    backpropagation at equal active parameters.
+    """
+    found = {
+        "Baseline": ("bp", configuration("bp", None)),
+        "FA": ("fa", configuration("fa", None)),
+        "DFA": ("dfa", configuration("dfa", None)),
+        **{f"MoE-{k}": ("moe", configuration("moe", k)) for k in (4, 16)},
+        **{f"SAL-{k}": ("sal", configuration("sal", k)) for k in (1, 4, 16)},
+    }
+    for k in (4, 16):
+        found[f"SAL-{k}, step / {k}"] = ("sal", replace(found[f"SAL-{k}"][1], area_norm="batch"))
+    return found | {
+        f"Baseline, {WIDE} units": ("bp", replace(found["Baseline"][1], hidden=(WIDE,)))
+    }
+
+
+def rate(step: int) -> float:
+    """The step size that lies so many half decades above the paper's."""
+    return float(f"{Protocol.lr * 10 ** (step / 2):.3g}")
+
+
+def search_seed(dataset: str, seed: int) -> int:
+    """The seed of the search that a final seed's step size comes from."""
+    return SEARCH_SEED if "test" in DATASETS[dataset].counts else seed
+
+
+def search(dataset: str, column: str, step: int, seed: int) -> Run:
+    """The run that judges a step size; it does not read the test part."""
+    return _run_of(dataset, column, Protocol(lr=rate(step), validate_on="training"), seed)
+
+
+def final(dataset: str, column: str, step: int, seed: int) -> Run:
+    """A run that a chosen step size is reported with."""
+    return _run_of(dataset, column, Protocol(lr=rate(step)), seed)
+
+
+def as_published(dataset: str, column: str) -> list[Run]:
+    """The runs at the paper's step size; those of Table 2 where it has them."""
+    return [_run_of(dataset, column, Protocol(), seed) for seed in PUBLISHED_SEEDS]
+
+
+def _run_of(dataset: str, column: str, protocol: Protocol, seed: int) -> Run:
+    learner, config = contestants()[column]
+    return Run(dataset=dataset, learner=learner, config=config, seed=seed, protocol=protocol)
+
+
+ByRun = Mapping[str, Mapping[str, Any]]
+Curve = Mapping[int, float]
+"""Step of the grid -> accuracy in percent on the part cut from the training data; -inf: diverged"""
+
+
+def curve(by_run: ByRun, dataset: str, column: str, seed: int) -> Curve:
+    """What a search with this seed has found so far."""
+    found = {}
+    for step in REACH:
+        row = by_run.get(key(search(dataset, column, step, seed)))
+        if row is not None:
+            found[step] = row["accuracy"] if row["status"] == "ok" else -math.inf
+    return found
+
+
+def wanted(found: Curve) -> list[int]:
+    """The step sizes that a choice still needs: the grid's, or the next beyond a best at its end.
+
+    Of equally good ones the smallest is the best.
+    """
+    if lacking := [step for step in GRID if step not in found]:
+        return lacking
+    best = _best(found)
+    return [step for step in (best - 1, best + 1) if step not in found and step in REACH]
+
+
+def chosen(found: Curve) -> int | None:
+    """The best step size; None while the search is not finished."""
+    return None if wanted(found) else _best(found)
+
+
+def _best(found: Curve) -> int:
+    return max(sorted(found), key=found.__getitem__)
+
+
+def ledgers(place: paths.Place) -> dict[str, Mapping[str, Any]]:
+    """The rows that count, of the tuning and of Table 2."""
+    names = (convergence.EXPERIMENT, EXPERIMENT)
+    return current([row for name in names for row in read(place.ledger(name))[0]])
+
+
+def result(by_run: ByRun, dataset: str, column: str) -> dict[str, Any]:
+    """What is known of one contestant on one data set: searches, steps by seed, accuracies."""
+    curves = {
+        seed: curve(by_run, dataset, column, seed)
+        for seed in dict.fromkeys(search_seed(dataset, seed) for seed in FRESH)
+    }
+    steps = {seed: chosen(curves[search_seed(dataset, seed)]) for seed in FRESH}
+    finals = [final(dataset, column, step, s) for s, step in steps.items() if step is not None]
+    return {
+        "curves": curves,
+        "steps": steps,
+        "published": measure(by_run, as_published(dataset, column), "accuracy"),
+        "tuned": measure(by_run, finals, "accuracy"),
+    }
+
+
+def results(by_run: ByRun) -> dict[tuple[str, str], dict[str, Any]]:
+    """``result`` of each (data set, column), of the data sets with a search run."""
+    columns = contestants()
+    there = {
+        dataset: [result(by_run, dataset, column) for column in columns] for dataset in DATASETS
+    }
+    return {
+        (dataset, column): one
+        for dataset, own in there.items()
+        if any(found for each in own for found in each["curves"].values())
+        for column, one in zip(columns, own, strict=True)
+    }
+
+
+def table(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> pd.DataFrame:
+    """One line a data set, contestant and step size of the search; published and tuned below."""
+    lines = []
+    for (dataset, column), one in found.items():
+        parts = [("search", rate(step), m) for step, m in _by_step(one["curves"]).items()]
+        parts.append(("published", Protocol.lr, one["published"]))
+        parts.append(("tuned", _median_rate(one["steps"]), one["tuned"]))
+        lines += [
+            {
+                "dataset": DATASETS[dataset].title,
+                "column": column,
+                "part": part,
+                "lr": lr,
+                "mean": m.mean,
+                "std": m.std,
+                "n": len(m.values),
+                "diverged": m.diverged,
+            }
+            for part, lr, m in parts
+        ]
+    names = ["dataset", "column", "part", "lr", "mean", "std", "n", "diverged"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def _by_step(curves: Mapping[int, Curve]) -> dict[int, Measured]:
+    """The searches of all seeds, step size by step size."""
+    found = {}
+    for step in sorted({step for own in curves.values() for step in own}):
+        values = {seed: own[step] for seed, own in curves.items() if step in own}
+        fine = {seed: value for seed, value in values.items() if value > -math.inf}
+        found[step] = Measured(fine, len(values) - len(fine))
+    return found
+
+
+def _median_rate(steps: Mapping[int, int | None]) -> float | None:
+    there = sorted(step for step in steps.values() if step is not None)
+    return rate(there[len(there) // 2]) if there else None
+
+
+def _rates(steps: Mapping[int, int | None]) -> str:
+    """The chosen step sizes: one, or from the smallest to the largest."""
+    there = [step for step in steps.values() if step is not None]
+    ends = dict.fromkeys(f"{rate(step):g}" for step in (min(there), max(there))) if there else {}
+    return f" ({' to '.join(ends)})" if ends else ""
+
+
+def pages(place: paths.Place) -> dict[Path, str]:
+    """The generated files but the figure, from the ledgers alone; none without a search."""
+    found = results(ledgers(place))
+    if not found:
+        return {}
+    csv = table(found).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return {place.table(EXPERIMENT, "md"): _page(found), place.figure(EXPERIMENT, "csv"): csv}
+
+
+def _page(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    datasets = list(dict.fromkeys(dataset for dataset, _ in found))
+    notes = [
+        f"Generated by `nox -s {SESSION}` from `results/{EXPERIMENT}.jsonl` and, at the paper's "
+        f"step size, `results/{convergence.EXPERIMENT}.jsonl`; do not edit. Accuracy in percent on "
+        f"the test part (of Digits and Semeion, the part that a seed holds out) after "
+        f"{Protocol.epochs} epochs of plain SGD, batch {Protocol.batch_size}, mean ± sample "
+        f"standard deviation over {SEEDS} seeds (n where not).",
+        f"*Published*: the paper's step size, {Protocol.lr:g}, seeds {_span(PUBLISHED_SEEDS)}. "
+        f"*Tuned*: the best of at least {len(GRID)} step sizes, half a decade apart from "
+        f"{Protocol.lr:g} up, judged on a fifth of the training part; a best at an end extends "
+        f"the grid. Then seeds {_span(FRESH)} on the test part, which no choice has seen: one "
+        f"search with seed {SEARCH_SEED} for all, or, on Digits and Semeion, each seed's own "
+        "within its own training part. In brackets the step size.",
+        "*SAL-K, step / K*: the area's update divided by the batch and not by its fair share. "
+        f"*Baseline, {WIDE} units*: as many parameters as SAL-16. A sample uses as many "
+        "parameters of SAL-K as of the baseline. SAL's router, feedback and first weights are "
+        "those of the setting `published`, which fits the paper's numbers at its step size; "
+        "nothing but the step size was tuned, for any method.",
+    ]
+    grids = {
+        "published": lambda one: render.measured(one["published"], "accuracy"),
+        "tuned": lambda one: render.measured(one["tuned"], "accuracy") + _rates(one["steps"]),
+    }
+    frame = pd.DataFrame(
+        {
+            f"{DATASETS[dataset].title}, {what}": [
+                show(found[dataset, column]) for column in contestants()
+            ]
+            for dataset in datasets
+            for what, show in grids.items()
+        },
+        index=pd.Index(contestants(), name="Method"),
+    )
+    return render.markdown_page("At the paper's step size, and each at its best", notes, frame)
+
+
+def _span(seeds: Sequence[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}"
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Accuracy against step size, a panel a data set; the paper's step size and the chosen."""
+    style.use()
+    titles = list(dict.fromkeys(frame["dataset"]))
+    columns = min(3, len(titles))
+    rows = -(-len(titles) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.7 * columns, 3.0 * rows + 0.9), squeeze=False, sharex=True
+    )
+    looks = _looks()
+    for axis, title in zip(axes.flat, titles, strict=False):
+        own = frame[frame["dataset"] == title]
+        for column, (colour, dashes) in looks.items():
+            mine = own[own["column"] == column]
+            line = mine[(mine["part"] == "search") & (mine["n"] > 0)]
+            best = mine[mine["part"] == "tuned"]["lr"]
+            axis.plot(line["lr"], line["mean"], color=colour, linestyle=dashes, label=column)
+            at = line[line["lr"].isin(best)]
+            axis.plot(at["lr"], at["mean"], "o", color=colour)
+        axis.axvline(Protocol.lr, color="0.4", linestyle=":", linewidth=1)
+        axis.set_xscale("log")
+        axis.set_title(title)
+    for axis in axes.flat[len(titles) :]:
+        axis.set_visible(False)
+    for axis in axes[-1]:
+        axis.set_xlabel("step size")
+    for row in axes:
+        row[0].set_ylabel("accuracy (%)")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6)
+    figure.suptitle(
+        "Accuracy on a part cut from the training data against step size; dot: the chosen (the "
+        "median over seeds),\ndotted line: the paper's. Mean over searches; missing points diverged"
+    )
+    return figure
+
+
+def _looks() -> dict[str, tuple[str, Any]]:
+    """Column -> colour and dashes: a colour a method, dashes a K."""
+    looks = {}
+    for column, (method, config) in contestants().items():
+        k = getattr(config, "areas", (1,))[0]
+        dashes = {1: "-", 4: "--", 16: (0, (1, 1))}[k]
+        colour = style.COLOURS[method]
+        if "step /" in column:
+            colour = "#000000"
+        if config.hidden == (WIDE,):
+            colour = "#999999"
+        looks[column] = (colour, dashes)
+    return looks
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status: 0 only if all that was asked for is there."""
+    parser = argparse.ArgumentParser(
+        prog="python -m paper.tuning",
+        description="Searches step sizes, trains the chosen ones, and renders what the ledger has.",
+    )
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        metavar="NAME",
+        help=f"default {', '.join(DATASETS_ASKED)}",
+    )
+    parser.add_argument(
+        "--methods", nargs="+", choices=contestants(), metavar="METHOD", help="columns; default all"
+    )
+    parser.add_argument("--render-only", action="store_true", help="only render what is there")
+    add_machine_options(parser)
+    options = parser.parse_args(arguments)
+    return carry_out(lambda console: _run(options, console))
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    place, status = paths.committed(), 0
+    if not options.render_only:
+        by_name = options.datasets is not None
+        for dataset in [of_the_paper(name) for name in options.datasets or DATASETS_ASKED]:
+            done = _tune(
+                dataset, options.methods or list(contestants()), place, console, options, by_name
+            )
+            status = max(status, done)
+    convergence.write(place, Protocol.epochs, console)
+    write(place, console)
+    return status
+
+
+def _tune(
+    dataset: str,
+    columns: Sequence[str],
+    place: paths.Place,
+    console: Console,
+    options: argparse.Namespace,
+    by_name: bool,
+) -> int:
+    """Searches until every choice is made, then makes the runs it is reported with."""
+
+    def made(runs: Sequence[Run], experiment: str) -> Trained:
+        return train(runs, experiment, place, console, options, by_name)
+
+    seeds, status = dict.fromkeys(search_seed(dataset, seed) for seed in FRESH), 0
+    while True:
+        by_run = ledgers(place)
+        runs = [
+            search(dataset, column, step, seed)
+            for column in columns
+            for seed in seeds
+            for step in wanted(curve(by_run, dataset, column, seed))
+        ]
+        if not runs:
+            break
+        trained = made(runs, EXPERIMENT)
+        status = trained.tell(console)
+        if not trained.todo or trained.failures:
+            return status
+    finals = [
+        final(dataset, column, step, seed)
+        for column in columns
+        for seed, step in result(by_run, dataset, column)["steps"].items()
+    ]
+    status = max(status, made(finals, EXPERIMENT).tell(console))
+    published = [run for column in columns for run in as_published(dataset, column)]
+    return max(status, made(published, convergence.EXPERIMENT).tell(console))
+
+
+def write(place: paths.Place, console: Console) -> None:
+    """Writes the page, the figure and its numbers.
+
+    Raises:
+        LedgerError: A file cannot be written.
+    """
+    texts = pages(place)
+    try:
+        paths.write(texts)
+        if texts:
+            style.save({EXPERIMENT: draw(table(results(ledgers(place))))}, place)
+            written = [*texts, place.figure(EXPERIMENT, "{pdf,png}")]
+            console.print("written:", *written, highlight=False, soft_wrap=True)
+    except OSError as error:
+        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""Matched tuning: choices from curves made by hand, and that the test part is not read first."""
+
+import argparse
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+
+from paper import paths, runner, tuning
+from paper.results import append
+from sal.data import find, known_digest, load
+from sal.data.dataset import Dataset
+from sal.data.partition import partition
+from sal.streams import Streams
+from sal.train import Protocol
+
+COLUMN = "Baseline"
+QUIET = Console(quiet=True)
+OPTIONS = argparse.Namespace(device="cpu", jobs=1)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return paths.Place(tmp_path, published=True)
+
+
+def curve(*accuracies, first=0):
+    return dict(enumerate(accuracies, start=first))
+
+
+def test_the_grid_has_eight_step_sizes_half_a_decade_apart_from_the_papers_up():
+    rates = [tuning.rate(step) for step in tuning.GRID]
+    assert len(rates) == 8 and rates[0] == Protocol.lr
+    ratios = [b / a for a, b in zip(rates[:-1], rates[1:], strict=True)]
+    assert ratios == pytest.approx([10**0.5] * 7, rel=1e-3)
+
+
+def test_every_step_size_of_the_grid_is_tried_before_any_is_chosen():
+    assert tuning.wanted({}) == list(tuning.GRID)
+    assert tuning.wanted(curve(1, 2, 3)) == [3, 4, 5, 6, 7]
+    assert tuning.chosen(curve(1, 3, 2)) is None
+
+
+def test_the_best_is_chosen_and_the_smallest_of_equals():
+    assert tuning.chosen(curve(1, 2, 5, 4, 3, 2, 1, 0)) == 2
+    assert tuning.chosen(curve(1, 2, 5, 4, 5, 2, 1, 0)) == 2
+
+
+def test_a_step_size_that_diverged_is_never_the_best():
+    assert tuning.chosen(curve(1, 2, *[-math.inf] * 6)) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "next_step"),
+    [
+        (curve(1, 2, 3, 4, 5, 6, 7, 8), 8),
+        (curve(8, 7, 6, 5, 4, 3, 2, 1), -1),
+        (curve(9, 8, 7, 6, 5, 4, 3, 2, 1, first=-1), -2),
+    ],
+)
+def test_a_best_at_an_end_extends_the_grid(found, next_step):
+    assert tuning.wanted(found) == [next_step]
+    assert tuning.chosen(found) is None
+    assert tuning.wanted(found | {next_step: 0}) == []
+
+
+def test_the_grid_is_not_extended_for_ever():
+    found = curve(*range(len(tuning.REACH)), first=tuning.REACH[0])
+    assert tuning.wanted(found) == []
+    assert tuning.chosen(found) == tuning.REACH[-1]
+
+
+def test_every_contestant_has_the_same_budget():
+    for dataset in ("digits", "usps"):
+        budgets = {
+            column: {
+                (run.seed, run.protocol)
+                for step in tuning.GRID
+                for seed in tuning.FRESH
+                for run in [tuning.search(dataset, column, step, tuning.search_seed(dataset, seed))]
+            }
+            for column in tuning.contestants()
+        }
+        assert len(set(map(frozenset, budgets.values()))) == 1
+
+
+def test_a_dense_net_of_4096_units_has_as_many_weights_as_sal_16():
+    sizes = {
+        column: sum(
+            getattr(config, "layer_areas", lambda layer: 1)(layer) * D * H
+            for layer, (D, H) in enumerate(config.sizes(784, 10))
+        )
+        for column, (_, config) in tuning.contestants().items()
+    }
+    wide, sal, active = sizes["Baseline, 4096 units"], sizes["SAL-16"], sizes["Baseline"]
+    assert wide == pytest.approx(sal, rel=0.02)
+    assert active == sizes["SAL-1"]
+
+
+class Untouchable:
+    """A test part that nobody may look at."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"the test part was read: {name}")
+
+    def __len__(self):
+        raise AssertionError("the test part was read: its length")
+
+
+def tune_on(data, name, place, monkeypatch, columns=(COLUMN, "SAL-4")):
+    """The search and the finals of one set, with short runs; every run's Protocol, in order."""
+    made = []
+
+    def short(run, task, checkpoint=None, on_epoch=None):
+        made.append(run)
+        row = real(replace(run, protocol=replace(run.protocol, epochs=1)), task)
+        return row | run.identity()
+
+    def make(runs, experiment, place, console, **options):
+        task = runner.Task.now(experiment, "cpu")
+        for run in runs:
+            append(place.ledger(experiment), short(run, task))
+        return runner.Summary(done=len(runs))
+
+    real = runner.run_row
+    monkeypatch.setattr("paper.options.make", make)
+    monkeypatch.setattr("paper.runner._dataset", lambda name: data)
+    monkeypatch.setattr("paper.options.load", lambda name: data)
+    monkeypatch.setattr(tuning, "GRID", (0, 4))
+    monkeypatch.setattr(tuning, "FRESH", (5, 6))
+    monkeypatch.setattr(tuning, "PUBLISHED_SEEDS", (0,))
+    monkeypatch.setattr(tuning, "REACH", range(-1, 6))
+    status = tuning._tune(name, list(columns), place, QUIET, OPTIONS, by_name=True)
+    return made, status
+
+
+def official(test_images):
+    """Digits in the place of USPS, with a test part."""
+    digits, data = load("digits"), object.__new__(Dataset)  # whose checks would read the images
+    parts = {
+        "spec": digits.spec,
+        "sha256": known_digest(find("usps")),
+        "train_images": digits.train_images[:300],
+        "train_labels": digits.train_labels[:300],
+        "test_images": test_images,
+        "test_labels": digits.train_labels[300:400],
+    }
+    for name, value in parts.items():
+        object.__setattr__(data, name, value)
+    return data
+
+
+def test_the_test_part_is_not_read_before_the_step_size_is_fixed(place, monkeypatch):
+    with pytest.raises(AssertionError, match="the test part was read"):
+        tune_on(official(Untouchable()), "usps", place, monkeypatch)
+    rows = tuning.ledgers(place).values()
+    assert rows and all(row["protocol"]["validate_on"] == "training" for row in rows)
+    by_run = tuning.ledgers(place)
+    for column in (COLUMN, "SAL-4"):
+        found = tuning.curve(by_run, "usps", column, tuning.SEARCH_SEED)
+        assert tuning.chosen(found) is not None, "the search came to its end"
+
+
+def test_with_other_test_images_the_same_step_sizes_are_chosen(tmp_path, monkeypatch):
+    digits, chosen = load("digits"), []
+    for number, images in enumerate((digits.train_images[300:400], digits.train_images[:100])):
+        place = paths.Place(tmp_path / str(number), published=True)
+        made, status = tune_on(official(images), "usps", place, monkeypatch)
+        assert status == 0
+        last_search = max(n for n, run in enumerate(made) if run.protocol.validate_on == "training")
+        assert all(run.protocol.validate_on == "training" for run in made[:last_search])
+        chosen.append([run.protocol.lr for run in made if run.protocol.validate_on == "test"])
+    assert chosen[0] == chosen[1]
+
+
+def test_a_set_without_a_test_part_is_searched_within_each_seeds_own_training_part():
+    digits = load("digits")
+    assert tuning.search_seed("digits", 7) == 7 != tuning.search_seed("mnist", 7)
+    streams = [Streams(7), Streams(8)]
+    final = partition(digits, streams)
+    search = partition(digits, streams, validate_on="training")
+    for r in range(2):
+        held_out = set(final.val_index_RM[r].tolist())
+        parts = [set(index[r].tolist()) for index in (search.train_index_RN, search.val_index_RM)]
+        assert not parts[0] & parts[1]
+        assert parts[0] | parts[1] == set(final.train_index_RN[r].tolist())
+        assert not held_out & (parts[0] | parts[1])
+        counts = torch.bincount(digits.train_labels[final.train_index_RN[r]], minlength=10)
+        share = torch.bincount(digits.train_labels[search.val_index_RM[r]], minlength=10) / counts
+        assert (share - 0.2).abs().max() < 0.01
+
+
+def test_the_page_has_published_and_tuned_and_the_chosen_step_size(place, monkeypatch):
+    tune_on(load("digits"), "digits", place, monkeypatch, columns=(COLUMN,))
+    texts = tuning.pages(place)
+    page = texts[place.table("tuning", "md")]
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {COLUMN} |")]
+    assert "(n=1)" in line and "(n=2)" in line
+    assert "(0.0" in line, "the chosen step size"
+    assert "not run" in next(line for line in page.splitlines() if line.startswith("| FA |"))
+    frame = tuning.table(tuning.results(tuning.ledgers(place)))
+    own = frame[frame["column"] == COLUMN].set_index("part")
+    assert own.loc["tuned", "n"] == 2 and own.loc["published", "n"] == 1
+    figure = tuning.draw(frame)
+    assert [axis.get_title() for axis in figure.axes] == ["Digits"]
+
+
+def test_nothing_is_written_without_a_search(place):
+    tuning.write(place, QUIET)
+    assert not list(place.root.rglob("*.*"))
