@@ -13,13 +13,15 @@ Addresses are integers, sizes and strides count elements, C-contiguous float32 o
 from __future__ import annotations
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.types import void
 from numba.extending import intrinsic
 
 BYTES = 64
-"""Width of a vector: one AVX-512 register, two of AVX2, four of NEON."""
+"""Width of a vector: one AVX-512 register, two of AVX2, four of NEON. The same on all, since the
+order of ``dots`` depends on it."""
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -172,10 +174,17 @@ def _dots_tile(rows: int, columns: int):
     return tile
 
 
-_tile_8x2, _tile_8 = _product_tile(8, 2), _product_tile(8, None)
-_tile_4x4, _tile_4 = _product_tile(4, 4), _product_tile(4, None)
-_tile_1x8, _tile_1 = _product_tile(1, 8), _product_tile(1, None)
-_dots_4x4, _dots_1x1 = _dots_tile(4, 4), _dots_tile(1, 1)
+# Shapes of tiles (rows, vectors): as many sums as there are registers for, beside their factors.
+if get_host_cpu_features().get("avx512f", False):  # 32 registers, a vector each
+    _TALL, _MIDDLE, _FLAT, _DOTS = (8, 2), (4, 4), (1, 8), (4, 4)
+else:  # AVX2: 16 registers, two a vector; NEON: 32, four a vector
+    _TALL, _MIDDLE, _FLAT, _DOTS = (4, 1), (2, 2), (1, 4), (3, 2)
+(_TALL_ROWS, _TALL_WIDTH), (_MIDDLE_ROWS, _MIDDLE_WIDTH), (_, _FLAT_WIDTH) = _TALL, _MIDDLE, _FLAT
+_DOTS_ROWS, _DOTS_COLUMNS = _DOTS
+_tall, _tall_end = _product_tile(*_TALL), _product_tile(_TALL_ROWS, None)
+_middle, _middle_end = _product_tile(*_MIDDLE), _product_tile(_MIDDLE_ROWS, None)
+_flat, _flat_end = _product_tile(*_FLAT), _product_tile(1, None)
+_dots, _dot = _dots_tile(*_DOTS), _dots_tile(1, 1)
 
 
 @njit
@@ -188,27 +197,31 @@ def add_product(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like):
     lanes = BYTES // size
     i = 0
     while i < rows:
-        taken = 8 if rows - i >= 8 else 4 if rows - i >= 4 else 1
-        wide = 2 * lanes if taken == 8 else 4 * lanes if taken == 4 else 8 * lanes
         a_i = a + i * a_row * size
+        if rows - i >= _TALL_ROWS:
+            taken, wide = _TALL_ROWS, _TALL_WIDTH * lanes
+        elif rows - i >= _MIDDLE_ROWS:
+            taken, wide = _MIDDLE_ROWS, _MIDDLE_WIDTH * lanes
+        else:
+            taken, wide = 1, _FLAT_WIDTH * lanes
         j = 0
         while j < columns:
             c_ij, b_j, width = c + (i * ldc + j) * size, b + j * size, columns - j
             if width >= wide:
-                if taken == 8:
-                    _tile_8x2(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
-                elif taken == 4:
-                    _tile_4x4(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
+                if taken == _TALL_ROWS:
+                    _tall(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
+                elif taken == _MIDDLE_ROWS:
+                    _middle(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
                 else:
-                    _tile_1x8(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
+                    _flat(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
                 j += wide
             else:
-                if taken == 8:
-                    _tile_8(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
-                elif taken == 4:
-                    _tile_4(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
+                if taken == _TALL_ROWS:
+                    _tall_end(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
+                elif taken == _MIDDLE_ROWS:
+                    _middle_end(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
                 else:
-                    _tile_1(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
+                    _flat_end(c_ij, ldc, a_i, a_row, a_t, b_j, ldb, n, width, like)
                 j += lanes
         i += taken
 
@@ -217,13 +230,13 @@ def add_product(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like):
 def dots(c, ldc, a, lda, b, ldb, rows, n, columns, like):
     """C = A B^T: C [rows, columns], A [rows, n], B [columns, n], rows at strides ldc, lda, ldb."""
     size = like.itemsize
-    for i in range(0, rows, 4):
-        for j in range(0, columns, 4):
-            if rows - i >= 4 and columns - j >= 4:
+    for i in range(0, rows, _DOTS_ROWS):
+        for j in range(0, columns, _DOTS_COLUMNS):
+            if rows - i >= _DOTS_ROWS and columns - j >= _DOTS_COLUMNS:
                 c_ij, a_i, b_j = c + (i * ldc + j) * size, a + i * lda * size, b + j * ldb * size
-                _dots_4x4(c_ij, ldc, a_i, lda, b_j, ldb, n, like)
+                _dots(c_ij, ldc, a_i, lda, b_j, ldb, n, like)
                 continue
-            for p in range(i, min(i + 4, rows)):
-                for q in range(j, min(j + 4, columns)):
+            for p in range(i, min(i + _DOTS_ROWS, rows)):
+                for q in range(j, min(j + _DOTS_COLUMNS, columns)):
                     c_pq = c + (p * ldc + q) * size
-                    _dots_1x1(c_pq, ldc, a + p * lda * size, lda, b + q * ldb * size, ldb, n, like)
+                    _dot(c_pq, ldc, a + p * lda * size, lda, b + q * ldb * size, ldb, n, like)
