@@ -16,10 +16,13 @@ from paper import (
     against_moe,
     anchors,
     billion,
+    claims,
     convergence,
     costs,
+    deviations,
     health,
     measured,
+    mechanism,
     memory,
     paths,
     scaling,
@@ -35,13 +38,14 @@ from sal.run import Run
 from sal.train import Protocol
 
 LEDGERS = (
-    *(convergence.EXPERIMENT, recovery.EXPERIMENT, anchors.EXPERIMENT, tuning.EXPERIMENT),
+    *(module.EXPERIMENT for module in (convergence, recovery, anchors)),
+    *(module.EXPERIMENT for module in (tuning, mechanism, deviations)),
     *(experiment.name for experiment in scaling.EXPERIMENTS.values()),
 )
 """Experiments whose ledger is committed."""
 TABLES = (
     *(convergence, recovery, anchors, table1),
-    *(scaling, against_moe, billion, memory, costs, health, tuning),
+    *(scaling, against_moe, billion, memory, costs, health, tuning, mechanism, deviations, claims),
 )
 """Modules with committed ``pages(place)``, and the nox SESSION that writes them."""
 RERUN_DATASET = "digits"

@@ -120,6 +120,7 @@ def train(
     console: Console,
     options: argparse.Namespace,
     by_name: bool,
+    probe: str | None = None,
 ) -> Trained:
     """Makes the runs that the ledger does not hold and whose data are at hand.
 
@@ -130,6 +131,7 @@ def train(
         console: For progress.
         options: Of ``add_machine_options``.
         by_name: Whether the data sets were asked for by name, so that an absent one is a failure.
+        probe: As in ``runner.make``.
 
     Raises:
         ValueError: The device is not there.
@@ -141,7 +143,8 @@ def train(
     needed = {run.dataset for run in missing(runs, read(ledger)[0])}
     absent, corrupt = not_at_hand([name for name in DATASETS if name in needed])
     todo = [run for run in runs if run.dataset not in absent | corrupt]
-    summary = make(todo, experiment, place, console, device=options.device, jobs=options.jobs)
+    machine = {"device": options.device, "jobs": options.jobs}
+    summary = make(todo, experiment, place, console, **machine, probe=probe)
     failures = {DATASETS[name].title: error for name, error in corrupt.items()} | summary.failed
     if by_name:
         failures |= {DATASETS[name].title: error for name, error in absent.items()}

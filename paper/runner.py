@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pkgutil
 import signal
 import threading
 from collections import Counter, deque
@@ -55,11 +56,19 @@ class Task:
     provenance: str
     """As JSON, taken before the first run starts."""
     checkpoint_after: float
+    probe: str | None = None
+    """Where a ``sal.train.Probe`` is, such as "paper.mechanism:probe"; None: none."""
 
     @classmethod
-    def now(cls, experiment: str, device: str, checkpoint_after: float = CHECKPOINT_AFTER) -> Task:
+    def now(
+        cls,
+        experiment: str,
+        device: str,
+        checkpoint_after: float = CHECKPOINT_AFTER,
+        probe: str | None = None,
+    ) -> Task:
         """For runs that start now."""
-        return cls(experiment, device, json.dumps(provenance(device)), checkpoint_after)
+        return cls(experiment, device, json.dumps(provenance(device)), checkpoint_after, probe)
 
 
 @dataclass
@@ -81,8 +90,12 @@ def make(
     device: str = "cpu",
     jobs: int = 1,
     checkpoint_after: float = CHECKPOINT_AFTER,
+    probe: str | None = None,
 ) -> Summary:
     """Makes the runs that the ledger does not hold yet; see ``sal.train`` for checkpoints.
+
+    What a run holds besides what ``sal.train`` records is up to ``probe``, as in ``Task``: an
+    experiment has the same for all of its runs.
 
     Raises:
         LedgerError: The ledger cannot be written. What was written before stands.
@@ -97,8 +110,8 @@ def make(
     summary = Summary(skipped=len(runs) - len(todo))
     if not todo:
         return summary
-    task = Task.now(experiment, device, checkpoint_after)
-    tasks = [(run, task, _checkpoint(place, run, device)) for run in todo]
+    task = Task.now(experiment, device, checkpoint_after, probe)
+    tasks = [(run, task, _checkpoint(place, run, task)) for run in todo]
     with _progress(console) as progress:
         bar = progress.add_task("", total=sum(map(_cost, todo)), runs=f"0/{len(todo)} runs")
         for ended, row, error in _in_parallel(
@@ -128,6 +141,7 @@ def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None)
         checkpoint=checkpoint,
         checkpoint_after=task.checkpoint_after,
         on_epoch=on_epoch or (lambda epoch, outcomes: None),
+        probe=task.probe and pkgutil.resolve_name(task.probe),
     )
     areas = getattr(run.config, "areas", None)
     return {
@@ -189,9 +203,10 @@ def _explain(
         console.print(f"{count} runs in {ledger} are stale, {why}: made again", markup=False)
 
 
-def _checkpoint(place: Place, run: Run, device: str) -> Path:
+def _checkpoint(place: Place, run: Run, task: Task) -> Path:
     version = learner_class(run.learner).version
-    name = f"{key(run)} {version} {known_digest(find(run.dataset))} {device}"
+    name = f"{key(run)} {version} {known_digest(find(run.dataset))} {task.device}"
+    name += f" {task.probe}" if task.probe else ""
     return place.checkpoints() / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.pt"
 
 

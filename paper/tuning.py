@@ -17,6 +17,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ WIDE = 4096
 """Hidden units with which a dense net has as many parameters as SAL-16 of 256."""
 
 
-def contestants() -> dict[str, tuple[str, Config]]:
+@cache
+def contestants() -> Mapping[str, tuple[str, Config]]:
     """Column -> method and configuration.
 
     A sample uses as many parameters of SAL-K as of the baseline, so that the baseline itself is
@@ -276,10 +278,10 @@ def draw(frame: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         rows, columns, figsize=(3.7 * columns, 3.0 * rows + 0.9), squeeze=False, sharex=True
     )
-    looks = _looks()
+    styles = looks()
     for axis, title in zip(axes.flat, titles, strict=False):
         own = frame[frame["dataset"] == title]
-        for column, (colour, dashes) in looks.items():
+        for column, (colour, dashes) in styles.items():
             mine = own[own["column"] == column]
             line = mine[(mine["part"] == "search") & (mine["n"] > 0)]
             best = mine[mine["part"] == "tuned"]["lr"]
@@ -304,9 +306,9 @@ def draw(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _looks() -> dict[str, tuple[str, Any]]:
+def looks() -> dict[str, tuple[str, Any]]:
     """Column -> colour and dashes: a colour a method, dashes a K."""
-    looks = {}
+    found = {}
     for column, (method, config) in contestants().items():
         k = getattr(config, "areas", (1,))[0]
         dashes = {1: "-", 4: "--", 16: (0, (1, 1))}[k]
@@ -315,8 +317,8 @@ def _looks() -> dict[str, tuple[str, Any]]:
             colour = "#000000"
         if config.hidden == (WIDE,):
             colour = "#999999"
-        looks[column] = (colour, dashes)
-    return looks
+        found[column] = (colour, dashes)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from sal.data.dataset import Dataset
 from sal.data.partition import partition
 from sal.learner import DEVICES, Learner
 from sal.streams import Streams
-from sal.train import CHECKPOINT_AFTER, Outcome, Protocol, train
+from sal.train import CHECKPOINT_AFTER, Outcome, Probe, Protocol, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,7 @@ def execute(
     checkpoint: Path | None = None,
     checkpoint_after: float = CHECKPOINT_AFTER,
     on_epoch: Callable[[int, list[Outcome]], None] = lambda epoch, outcomes: None,
+    probe: Probe | None = None,
 ) -> tuple[Outcome, str]:
     """Trains ``run``; returns what it gave, and how its data were split.
 
@@ -120,5 +121,6 @@ def execute(
         checkpoint=checkpoint,
         checkpoint_after=checkpoint_after,
         on_epoch=on_epoch,
+        probe=probe,
     )
     return outcome, parts.split

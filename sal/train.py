@@ -10,7 +10,7 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,8 @@ EVAL_NUMBERS = 2**19
 """Inputs of a replica evaluated at a time, within these limits: 2 MB of them."""
 CHECKPOINT_AFTER = 600.0
 """Seconds that a run must be expected to last to be checkpointed."""
+Probe = Callable[[Learner, Partition], Sequence[Mapping[str, Any]]]
+"""Looks at a net without changing it: for each replica, JSON values by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +84,8 @@ class Outcome:
     """ok, or diverged: a loss that is not finite, after which the replica is left alone."""
     history: dict[str, list] = field(default_factory=dict)
     """One value an epoch: accuracy (percent of the validation part), train_accuracy, train_loss,
-    val_loss (mean cross-entropy in nats of the net as it stands after the epoch), and
-    usage:<layer>, the share of the validation part that each area takes."""
+    val_loss (mean cross-entropy in nats of the net as it stands after the epoch), usage:<layer>,
+    the share of the validation part that each area takes, and what a probe has found."""
     seconds: float = 0.0
     """Wall clock of training and evaluation, shared by the replicas trained side by side."""
     weights_sha256: str = ""
@@ -147,6 +149,7 @@ def train(
     checkpoint: Path | None = None,
     checkpoint_after: float = CHECKPOINT_AFTER,
     on_epoch: Callable[[int, list[Outcome]], None] = lambda epoch, outcomes: None,
+    probe: Probe | None = None,
 ) -> list[Outcome]:
     """Trains every replica of ``learner`` in place.
 
@@ -165,6 +168,8 @@ def train(
             warning: the run goes on without.
         checkpoint_after: In seconds.
         on_epoch: Called after every epoch with its number (from 1) and the outcomes so far.
+        probe: Called after every epoch; what it finds goes into the history, its time is not
+            counted.
 
     Returns:
         One outcome for each replica.
@@ -177,7 +182,9 @@ def train(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _train(learner, data, streams, protocol, checkpoint, checkpoint_after, on_epoch)
+        return _train(
+            learner, data, streams, protocol, checkpoint, checkpoint_after, on_epoch, probe
+        )
     finally:
         torch.set_num_threads(threads)
 
@@ -190,6 +197,7 @@ def _train(
     checkpoint: Path | None,
     checkpoint_after: float,
     on_epoch: Callable[[int, list[Outcome]], None],
+    probe: Probe | None,
 ) -> list[Outcome]:
     device = data.train_x_ND.device
     outcomes, first = [Outcome() for _ in streams], 0
@@ -213,10 +221,13 @@ def _train(
             part: evaluate(learner, *arrays, usage=part == "val") for part, arrays in parts.items()
         }
         seconds = time.perf_counter() - start
-        for outcome, trained, validated in zip(outcomes, *results.values(), strict=True):
+        probed = [{} for _ in outcomes] if probe is None else probe(learner, data)
+        for outcome, trained, validated, besides in zip(
+            outcomes, *results.values(), probed, strict=True
+        ):
             outcome.seconds += seconds
             if outcome.status == "ok":
-                _record(outcome, trained, validated)
+                _record(outcome, trained, validated, besides)
         on_epoch(epoch + 1, outcomes)
         if all(outcome.status != "ok" for outcome in outcomes):
             break
@@ -230,7 +241,7 @@ def _train(
     return outcomes
 
 
-def _record(outcome: Outcome, trained: dict, validated: dict) -> None:
+def _record(outcome: Outcome, trained: dict, validated: dict, besides: Mapping[str, Any]) -> None:
     if not (math.isfinite(trained["loss"]) and math.isfinite(validated["loss"])):
         outcome.status = "diverged"
         return
@@ -240,6 +251,7 @@ def _record(outcome: Outcome, trained: dict, validated: dict) -> None:
         "train_loss": trained["loss"],
         "val_loss": validated["loss"],
         **{name: value for name, value in validated.items() if name.startswith("usage:")},
+        **besides,
     }
     for name, value in values.items():
         outcome.history.setdefault(name, []).append(value)

@@ -9,42 +9,16 @@ import sys
 import pytest
 import torch
 from rich.console import Console
+from rows import row, write
 
-from baselines import BP, learner_class
-from paper import against_moe, billion, costs, figure1, health, measured, memory, paths, scaling
-from paper.results import COLUMNS, LedgerError
+from baselines import BP
+from paper import against_moe, billion, costs, figure1, health, measured, memory, scaling
+from paper.results import LedgerError
 from paper.scaling import EXPERIMENTS, deep, weight_bytes
 from sal import SAL, Streams
-from sal.data import DATASETS, DataError, load
+from sal.data import DataError, load
 
 DEPTH, WIDTH = EXPERIMENTS["figure2"], EXPERIMENTS["figure3"]
-
-
-@pytest.fixture
-def place(tmp_path):
-    return paths.Place(tmp_path, published=True)
-
-
-def row(run, accuracies, **changes):
-    """A ledger row of a run with these accuracies, epoch by epoch."""
-    values = {
-        **dict.fromkeys(COLUMNS),
-        **run.identity(),
-        "status": "ok",
-        "accuracy": accuracies[-1],
-        "train_loss": 1.0,
-        "val_loss": 2.0,
-        "history": {"accuracy": accuracies},
-        "data_sha256": DATASETS[run.dataset].content_sha256,
-        "learner_version": learner_class(run.learner).version,
-    }
-    return values | changes
-
-
-def write(place, name, rows):
-    ledger = place.ledger(name)
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    ledger.write_text("".join(json.dumps(each) + "\n" for each in rows))
 
 
 def table(text):
@@ -75,8 +49,8 @@ def test_the_widest_net_has_the_parameters_that_the_paper_names():
 
 def test_plotted_numbers_are_means_over_seeds_and_what_was_not_run_says_so(place):
     cells = scaling.runs(DEPTH)
-    rows = [row(run, [40.0 + run.seed]) for run in cells["semeion", "sal", 4]]
-    rows += [row(run, [30.0]) for run in cells["semeion", "bp", 4][:2]]
+    rows = [row(run, 40.0 + run.seed) for run in cells["semeion", "sal", 4]]
+    rows += [row(run, 30.0) for run in cells["semeion", "bp", 4][:2]]
     write(place, "depth", rows)
     pages = scaling.pages(place)
     found = {
@@ -94,7 +68,7 @@ def test_plotted_numbers_are_means_over_seeds_and_what_was_not_run_says_so(place
 
 
 def test_what_was_not_run_tells_its_hours_where_a_step_was_timed(place, monkeypatch):
-    write(place, "depth", [row(scaling.runs(DEPTH)["semeion", "sal", 4][0], [40.0])])
+    write(place, "depth", [row(scaling.runs(DEPTH)["semeion", "sal", 4][0], 40.0)])
     monkeypatch.setattr(scaling, "step_seconds", lambda *arguments: 0.01)
     monkeypatch.setattr(scaling, "_samples", lambda dataset, inputs: (None, 50_000))
     cells = scaling.runs(DEPTH, ["cifar10"], [2, 4])
@@ -118,7 +92,7 @@ def test_nets_that_do_not_fit_are_left_out_by_name(monkeypatch, capsys):
 
 def test_without_rows_there_is_no_page_and_with_them_a_figure(place):
     assert scaling.pages(place) == {}
-    write(place, "width", [row(run, [50.0]) for run in scaling.runs(WIDTH)["stl10", "bp", 256]])
+    write(place, "width", [row(run, 50.0) for run in scaling.runs(WIDTH)["stl10", "bp", 256]])
     scaling.write(place, "figure3", Console(quiet=True))
     assert place.figure("figure3", "pdf").stat().st_size > 1000
     rows, _ = scaling.read(place.ledger("width"))
@@ -151,7 +125,7 @@ def test_a_step_is_timed_as_the_best_of_few(monkeypatch):
 
 def test_diverged_runs_are_told_and_not_called_not_run(place):
     cells = scaling.runs(DEPTH)
-    rows = [row(run, [50.0], status="diverged") for run in cells["cifar10", "bp", 2]]
+    rows = [row(run, 50.0, status="diverged") for run in cells["cifar10", "bp", 2]]
     frame = scaling.table(DEPTH, scaling.found(DEPTH, rows))
     titles = [axis.get_title() for axis in scaling.draw("figure2", frame).axes]
     assert titles[:2] == ["CIFAR-10 (5 diverged)", "FER2013 (not run)"]
@@ -162,7 +136,7 @@ def test_diverged_runs_are_told_and_not_called_not_run(place):
 
 def test_curves_are_means_over_seeds_of_each_epoch(place):
     cells = against_moe.runs(["digits"])
-    rows = [row(run, [10.0 + run.seed, 20.0 + run.seed]) for run in cells["digits", "moe", 4]]
+    rows = [row(run, 10.0 + run.seed, 20.0 + run.seed) for run in cells["digits", "moe", 4]]
     write(place, "table2", rows)
     text = against_moe.pages(place)[place.figure("figure4", "csv")]
     first, second = table(text)
@@ -178,7 +152,7 @@ def test_a_mixture_of_one_expert_is_the_baselines_runs():
 
 
 def test_panels_without_runs_say_so(place):
-    rows = [row(run, [10.0, 20.0]) for run in against_moe.runs(["digits"])["digits", "moe", 4]]
+    rows = [row(run, 10.0, 20.0) for run in against_moe.runs(["digits"])["digits", "moe", 4]]
     figure = against_moe.draw("figure4", against_moe.curves(rows, against_moe.FIGURES["figure4"]))
     said = [[text.get_text() for text in axis.texts] for axis in figure.axes]
     assert said[0] == ["not run"]
@@ -189,8 +163,8 @@ def test_panels_without_runs_say_so(place):
 
 
 def test_the_page_has_both_methods_at_the_end(place):
-    rows = [row(run, [10.0, 20.0]) for run in against_moe.runs(["digits"])["digits", "moe", 4]]
-    rows += [row(run, [1.0, 2.0]) for run in against_moe.runs(["digits"])["digits", "sal", 4][:2]]
+    rows = [row(run, 10.0, 20.0) for run in against_moe.runs(["digits"])["digits", "moe", 4]]
+    rows += [row(run, 1.0, 2.0) for run in against_moe.runs(["digits"])["digits", "sal", 4][:2]]
     write(place, "table2", rows)
     against_moe.write(place, Console(quiet=True))
     page = place.table("figure4", "md").read_text()

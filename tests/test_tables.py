@@ -4,32 +4,19 @@ import csv
 import io
 
 import pytest
+from rows import row
 
-from baselines import learner_class
 from paper import cells as cells_module
 from paper import convergence, paths, render
 from paper.cells import REPRODUCED, cells, published, verdict
 from paper.settings import PUBLISHED, SETTINGS
 from sal import SALConfig
-from sal.data import DATASETS
 
 TITLES = [
     "CIFAR-10", "Digits", "FER2013", "Fashion-MNIST", "MNIST", "PCam", "STL-10", "SVHN", "Semeion",
     "USPS",
 ]  # fmt: skip
 COLUMNS = ["Baseline", "SAL-1", "SAL-2", "SAL-4", "SAL-8", "SAL-16"]
-
-
-def row(run, accuracy, **changes):
-    """The part of a ledger row that a cell reads."""
-    return {
-        **run.identity(),
-        "status": "ok",
-        "accuracy": accuracy,
-        "data_sha256": DATASETS[run.dataset].content_sha256,
-        "learner_version": learner_class(run.learner).version,
-        **changes,
-    }
 
 
 def cell(rows, dataset="Digits", column="SAL-4"):

@@ -21,11 +21,6 @@ QUIET = Console(quiet=True)
 OPTIONS = argparse.Namespace(device="cpu", jobs=1)
 
 
-@pytest.fixture
-def place(tmp_path):
-    return paths.Place(tmp_path, published=True)
-
-
 def curve(*accuracies, first=0):
     return dict(enumerate(accuracies, start=first))
 

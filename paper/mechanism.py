@@ -1,0 +1,342 @@
+"""What SAL's mechanism does, measured while it trains (not in the paper, which claims it).
+
+After every epoch, on the same samples of each class: how the updates of two classes agree or
+conflict, within an area and across areas, beside backpropagation and a mixture of experts; the
+angle between SAL's update and that of backpropagation through the same net; and what the areas are
+used for. At the paper's step size and at each method's own.
+
+``python -m paper.mechanism --help`` lists the options; ``nox -s mechanism -- OPTIONS`` is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from rich.console import Console
+from scipy.stats import entropy
+from sklearn.metrics import mutual_info_score
+from torch import Tensor
+
+from baselines import learner_class
+from paper import paths, style, tuning
+from paper.cells import SEEDS
+from paper.options import add_machine_options, carry_out, of_the_paper, seeds, train
+from paper.results import LedgerError, current, key, read
+from sal.data import DATASETS
+from sal.data.partition import Partition
+from sal.learner import Learner
+from sal.run import Run
+from sal.streams import Streams
+
+EXPERIMENT = SESSION = "mechanism"
+PROBE = "paper.mechanism:probe"
+DATASETS_ASKED = ("digits", "fashion_mnist")
+COLUMNS = ("Baseline", "SAL-1", "SAL-4", "SAL-16", "MoE-4", "MoE-16")
+PROBED = ("cosine", "conflict", "within", "across", "angle", "information")
+"""What the probe gives, by layer."""
+PER_CLASS = 20
+"""Training samples of each class whose updates are compared."""
+OF_VALIDATION = 2000
+"""Validation samples whose areas are looked at."""
+QUANTITIES = {
+    "conflict:layer0": "conflict of two classes'\nupdates, first layer",
+    "within:layer0": "cosine of two classes'\nupdates of one area",
+    "angle:layer0": "angle to BP's update,\nfirst layer (degrees)",
+    "angle:layer1": "angle to BP's update,\noutput layer (degrees)",
+    "effective:layer0": "areas in effect / K",
+    "information:layer0": "what the area tells of the\nclass (share of its entropy)",
+}
+"""What is drawn: quantity, and its layer; its words."""
+
+
+def probe(learner: Learner, data: Partition) -> list[dict[str, Any]]:
+    """What ``sal.train`` writes into the history of each replica after each epoch; R is 1.
+
+    Raises:
+        ValueError: The learner holds several replicas.
+    """
+    if learner.replicas != 1:
+        raise ValueError(f"one replica at a time, got {learner.replicas}")
+    index_CB = _of_each_class(data, learner.n_classes)
+    y_CB = torch.arange(learner.n_classes)[:, None].expand_as(index_CB)
+    updates = [
+        learner.update(data.train_x_ND[index_B[None]], y_B[None])
+        for index_B, y_B in zip(index_CB, y_CB, strict=True)
+    ]
+    found: dict[str, Any] = {}
+    for layer, name in enumerate(_weights(updates[0])):
+        update_CKN = torch.stack([own[name][0].flatten(1) for own in updates])
+        found |= {f"{what}:layer{layer}": v for what, v in interference(update_CKN).items()}
+    if learner.name == "sal":
+        x_RBD = data.train_x_ND[index_CB.flatten()[None]]
+        found |= alignment(learner, x_RBD, y_CB.flatten()[None])
+    index_RB = data.val_index_RM[:, :OF_VALIDATION]
+    label_B = data.val_y_M[index_RB[0]].numpy()
+    for name, area_RB in learner.routes(data.val_x_MD[index_RB]).items():
+        found[f"information:{name}"] = round(information(area_RB[0].numpy(), label_B), 5)
+    return [found]
+
+
+def _of_each_class(data: Partition, classes: int) -> Tensor:
+    """Indices [C, B] of the first training samples of each class.
+
+    Raises:
+        ValueError: A class has too few.
+    """
+    index_N = data.train_index_RN[0]
+    of_class = [index_N[data.train_y_N[index_N] == c][:PER_CLASS] for c in range(classes)]
+    if min(map(len, of_class)) < PER_CLASS:
+        raise ValueError(f"each class needs {PER_CLASS} training samples")
+    return torch.stack(of_class)
+
+
+def _weights(update: Mapping[str, Tensor]) -> list[str]:
+    return sorted(name for name in update if name.startswith("weight"))
+
+
+def interference(update_CKN: Tensor) -> dict[str, float | None]:
+    """How the updates of C classes of K areas' N weights agree, over all pairs of classes.
+
+    Returns:
+        cosine: mean of cos(U_a, U_b), all areas' weights as one vector; conflict: mean of
+        max(0, -cos); within: mean of cos(U_a[k], U_b[k]) over areas that both classes move;
+        across: mean of cos(U_a[k], U_b[j]), j not k, as if areas shared their weights. None where
+        there is no such pair.
+    """
+    C, K, _ = update_CKN.shape
+    flat = update_CKN.flatten(0, 1)
+    gram = (flat @ flat.T).double().view(C, K, C, K).numpy()
+    both = np.einsum("akbk->ab", gram)
+    a, b = np.triu_indices(C, 1)
+    norm_C, norm_CK = np.sqrt(both.diagonal()), np.sqrt(np.einsum("akak->ak", gram))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = (both / np.outer(norm_C, norm_C))[a, b]
+        pairs = (gram / np.multiply.outer(norm_CK, norm_CK))[a, :, b, :]  # [pairs, K, K]
+    same = np.eye(K, dtype=bool)
+    return {
+        "cosine": _mean(cosine),
+        "conflict": _mean(np.maximum(-cosine, 0)),
+        "within": _mean(pairs[:, same]),
+        "across": _mean(pairs[:, ~same]),
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Of those that are defined."""
+    fine = values[np.isfinite(values)]
+    return round(float(fine.mean()), 5) if fine.size else None
+
+
+def alignment(learner: Learner, x_RBD: Tensor, y_RB: Tensor) -> dict[str, float | None]:
+    """Angle in degrees, layer by layer, of SAL's update and backpropagation's in the same net."""
+    method = learner_class("sal_bp")
+    twin = method(learner.config, learner.in_features, learner.n_classes, [Streams(0)])
+    state = learner.state_dict()
+    twin.load_state_dict({name: state[name] for name in twin.state_dict()})
+    ours, theirs = learner.update(x_RBD, y_RB), twin.update(x_RBD, y_RB)
+    return {
+        f"angle:layer{layer}": _angle(
+            ours[name].double().flatten(), theirs[name].double().flatten()
+        )
+        for layer, name in enumerate(_weights(ours))
+    }
+
+
+def _angle(u_N: Tensor, v_N: Tensor) -> float | None:
+    norms = u_N.norm() * v_N.norm()
+    if not norms > 0:
+        return None
+    cosine = ((u_N @ v_N) / norms).item()
+    return round(math.degrees(math.acos(min(1.0, max(-1.0, cosine)))), 4)
+
+
+def information(area_B: np.ndarray, label_B: np.ndarray) -> float:
+    """Mutual information of area and class, as a share of the class's entropy: 0 to 1."""
+    whole = entropy(np.bincount(label_B))
+    return max(0.0, mutual_info_score(label_B, area_B)) / whole
+
+
+Cells = dict[tuple[str, str, str], list[Run]]
+
+
+def runs(by_run: tuning.ByRun, datasets: Sequence[str], seeds: int = SEEDS) -> Cells:
+    """The runs of each (data set, recipe, column); without those whose step size is not known.
+
+    They are the runs of Table 2 and the final ones of the tuning, made again with the probe.
+    """
+    found: Cells = {}
+    for dataset in datasets:
+        for column in COLUMNS:
+            steps = tuning.result(by_run, dataset, column)["steps"]
+            found[dataset, "published", column] = tuning.as_published(dataset, column)[:seeds]
+            found[dataset, "tuned", column] = [
+                tuning.final(dataset, column, step, seed)
+                for seed, step in list(steps.items())[:seeds]
+                if step is not None
+            ]
+    return {cell: own for cell, own in found.items() if own}
+
+
+def curves(place: paths.Place) -> pd.DataFrame:
+    """Every quantity after every epoch: mean and sample standard deviation over seeds."""
+    by_run = current(read(place.ledger(EXPERIMENT))[0])
+    lines = []
+    for (dataset, recipe, column), own in runs(tuning.ledgers(place), tuple(DATASETS)).items():
+        there = [by_run[key(run)] for run in own if key(run) in by_run]
+        histories = [_history(row) for row in there if row["status"] == "ok"]
+        for quantity in dict.fromkeys(name for history in histories for name in history):
+            by_epoch = pd.DataFrame([history[quantity] for history in histories], dtype=float)
+            lines += [
+                {
+                    "dataset": DATASETS[dataset].title,
+                    "recipe": recipe,
+                    "column": column,
+                    "quantity": quantity,
+                    "epoch": epoch + 1,
+                    "mean": by_epoch[epoch].mean(),
+                    "std": by_epoch[epoch].std(),
+                    "n": int(by_epoch[epoch].count()),
+                    "diverged": len(there) - len(histories),
+                }
+                for epoch in by_epoch
+            ]
+    columns = "dataset recipe column quantity epoch mean std n diverged".split()
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _history(row: Mapping[str, Any]) -> dict[str, list]:
+    """What the probe found, and the areas in effect: exp(entropy of their shares) / K."""
+    found = {name: own for name, own in row["history"].items() if name.split(":")[0] in PROBED}
+    for name, own in row["history"].items():
+        if name.startswith("usage:"):
+            layer = name.removeprefix("usage:")
+            found[f"effective:{layer}"] = [effective(shares) for shares in own]
+    return found
+
+
+def effective(shares: Sequence[float]) -> float:
+    """Areas in effect as a share of all: 1 where all take as many samples, 1 / K with one alone."""
+    return math.exp(entropy(shares)) / len(shares)
+
+
+def pages(place: paths.Place) -> dict[Path, str]:
+    """The plotted numbers, from the ledger alone; none without rows."""
+    frame = curves(place)
+    if frame.empty:
+        return {}
+    csv = frame.to_csv(index=False, float_format="%.5g", lineterminator="\n")
+    return {place.figure(EXPERIMENT, "csv"): csv}
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A row of panels a quantity, a column a data set and recipe; bands of one std over seeds."""
+    style.use()
+    pairs = list(dict.fromkeys(zip(frame["dataset"], frame["recipe"], strict=True)))
+    figure, axes = plt.subplots(
+        len(QUANTITIES),
+        len(pairs),
+        figsize=(3.1 * len(pairs) + 0.6, 1.9 * len(QUANTITIES) + 0.9),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+    )
+    looks, (first, *_, last) = tuning.looks(), QUANTITIES
+    for quantity, words, row in zip(QUANTITIES, QUANTITIES.values(), axes, strict=True):
+        for axis, (dataset, recipe) in zip(row, pairs, strict=True):
+            chosen = (frame["dataset"] == dataset) & (frame["recipe"] == recipe)
+            own = frame[chosen & (frame["quantity"] == quantity)]
+            for column in COLUMNS:
+                line = own[own["column"] == column]
+                colour, dashes = looks[column]
+                axis.plot(line["epoch"], line["mean"], color=colour, linestyle=dashes)
+                low, high = line["mean"] - line["std"], line["mean"] + line["std"]
+                axis.fill_between(line["epoch"], low, high, color=colour, alpha=0.15, linewidth=0)
+            if quantity.startswith("angle"):
+                axis.axhline(90, color="0.4", linestyle=":", linewidth=1)
+            if quantity == first:
+                axis.set_title(f"{dataset}, {recipe} step size")
+            if quantity == last:
+                axis.set_xlabel("epoch")
+        row[0].set_ylabel(words)
+    handles = [
+        plt.Line2D([], [], color=looks[column][0], linestyle=looks[column][1], label=column)
+        for column in COLUMNS
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(COLUMNS))
+    seeds = sorted(set(frame["n"]) - {0})
+    figure.suptitle(
+        f"Mean ± std over seeds (n = {', '.join(map(str, seeds))}); conflict is the mean of "
+        "max(0, −cosine) over pairs of classes"
+    )
+    return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status: 0 only if all that was asked for is there."""
+    parser = argparse.ArgumentParser(
+        prog="python -m paper.mechanism",
+        description="Trains with the probe what the ledger lacks, and draws the figure.",
+    )
+    default = ", ".join(DATASETS_ASKED)
+    parser.add_argument("--datasets", nargs="+", metavar="NAME", help=f"default {default}")
+    parser.add_argument("--seeds", type=seeds, metavar="N", default=SEEDS, help="the first N")
+    parser.add_argument("--render-only", action="store_true", help="only draw what is there")
+    add_machine_options(parser)
+    options = parser.parse_args(arguments)
+    return carry_out(lambda console: _run(options, console))
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    place, status = paths.committed(), 0
+    if not options.render_only:
+        names = [of_the_paper(name) for name in options.datasets or DATASETS_ASKED]
+        cells = runs(tuning.ledgers(place), names, options.seeds)
+        if lacking := [
+            f"{column} on {DATASETS[dataset].title}"
+            for dataset in names
+            for column in COLUMNS
+            if (dataset, "tuned", column) not in cells
+        ]:
+            console.print(
+                f"no step size was chosen yet for {', '.join(lacking)}: left out at their own; "
+                f"run nox -s {tuning.SESSION} first",
+                highlight=False,
+            )
+        every = [run for own in cells.values() for run in own]
+        by_name = options.datasets is not None
+        status = train(every, EXPERIMENT, place, console, options, by_name, PROBE).tell(console)
+    write(place, console)
+    return status
+
+
+def write(place: paths.Place, console: Console) -> None:
+    """Writes the figure and its numbers.
+
+    Raises:
+        LedgerError: A file cannot be written.
+    """
+    texts = pages(place)
+    if not texts:
+        console.print("nothing was run yet: no figure")
+        return
+    try:
+        paths.write(texts)
+        style.save({EXPERIMENT: draw(curves(place))}, place)
+    except OSError as error:
+        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    written = place.figure(EXPERIMENT, "{pdf,png,csv}")
+    console.print(f"written: {written}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

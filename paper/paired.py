@@ -1,0 +1,92 @@
+"""Statistics of paired runs: runs of the same seed see the same samples in the same order."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+ALPHA = 0.05
+"""Of p after Holm's correction."""
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+BOOTSTRAP_SEED = 0
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of paired runs."""
+
+    n: int
+    mean: float
+    low: float
+    """Of the bootstrap interval (percentile, seeded) of the mean, as is ``high``."""
+    high: float
+    p: float
+    """Of the paired t-test, two-sided."""
+    effect: float
+    """Cohen's d of the differences, mean / sample standard deviation; infinite without spread."""
+    p_holm: float
+    """``p`` after Holm's correction over the comparisons of a claim; ``p`` by itself."""
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the mean is shown to differ from zero, else 0."""
+        return 0 if self.p_holm >= ALPHA else int(math.copysign(1, self.mean))
+
+
+def paired(plus: Mapping[int, float], minus: Mapping[int, float]) -> Comparison | None:
+    """plus - minus over the seeds that both have; None below two."""
+    both = sorted(plus.keys() & minus.keys())
+    return against_zero({seed: plus[seed] - minus[seed] for seed in both})
+
+
+def against_zero(values: Mapping[int, float]) -> Comparison | None:
+    """Values by seed, such as differences or slopes, against zero; None below two."""
+    if len(values) < 2:
+        return None
+    differences = np.array([values[seed] for seed in sorted(values)], dtype=float)
+    mean, std = differences.mean(), differences.std(ddof=1)
+    if std <= 1e-12 * max(1.0, abs(mean)):  # no spread: nothing to resample or to test
+        sure = not np.isclose(mean, 0)
+        p, effect = (0.0, math.copysign(math.inf, mean)) if sure else (1.0, 0.0)
+        return Comparison(len(differences), mean, mean, mean, p, effect, p)
+    interval = stats.bootstrap(
+        (differences,),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(BOOTSTRAP_SEED),
+    ).confidence_interval
+    p = stats.ttest_1samp(differences, 0).pvalue
+    return Comparison(len(differences), mean, *map(float, interval), p, mean / std, p)
+
+
+def slope(of_x: Mapping[float, float]) -> float:
+    """Change of a value for each doubling of x, by least squares."""
+    x = np.log2(list(of_x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return float(stats.linregress(x, list(of_x.values())).slope)
+
+
+def holm(found: Mapping[Key, Comparison | None]) -> dict[Key, Comparison | None]:
+    """The same with p corrected for there being several of them, by Holm's method."""
+    there = {key: each for key, each in found.items() if each is not None}
+    if not there:
+        return dict(found)
+    adjusted = multipletests([each.p for each in there.values()], method="holm")[1]
+    corrected = {
+        key: replace(each, p_holm=float(p))
+        for (key, each), p in zip(there.items(), adjusted, strict=True)
+    }
+    return {key: corrected.get(key) for key in found}
