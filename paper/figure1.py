@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from rich.console import Console
 
 from paper import paths, style
@@ -34,13 +34,13 @@ def draw(learner: SAL) -> Figure:
     style.use()
     layers = learner.layers(learner.tensors())
     figure, axis = plt.subplots(figsize=(11, 5.2))
-    axis.set(xlim=(-0.9, 3.15 * len(layers) + 2.2), ylim=(-3.9, 4.1))
+    axis.set(xlim=(-0.9, 3.15 * len(layers) + 2.2), ylim=(-4.3, 4.1))
     axis.set_aspect("equal")
     axis.axis("off")
     _box(axis, -0.3, 0, 0.9, 2.6, f"input\nx\n{layers[0].weight_RKDH.shape[2]}", "white", "0.3")
     right = 0.15
     for index, layer in enumerate(layers):
-        right = _layer(axis, index, layer, right, last=layer is layers[-1])
+        right = _layer(axis, index, layer, right)
     end = right + 0.75
     _box(axis, end, 0, 0.9, 2.6, f"logits\nz\n{layers[-1].weight_RKDH.shape[3]}", "white", "0.3")
     _arrow(axis, (right, 0), (end - 0.45, 0), FORWARD)
@@ -53,14 +53,16 @@ def draw(learner: SAL) -> Figure:
         -3.75,
         "blue: a sample's way forward, one area a layer (eq. 4, 5)   green: routing by a learned "
         "projection and frozen prototypes (eq. 1–3)\nred: the error, to every layer at once "
-        "through fixed matrices (eq. 6)   grey: areas that this sample neither uses nor changes",
+        "through fixed matrices (eq. 6)   grey: areas that this sample neither uses nor changes\n"
+        "then, each layer by itself: W$_k$ −= η xᵀδ / n for the area it took (eq. 7, 8), and its "
+        "router descends the cross-entropy of its own features r (eq. 9)",
         fontsize=8,
         verticalalignment="top",
     )
     return figure
 
 
-def _layer(axis: Axes, index: int, layer: Layer, left: float, last: bool) -> float:
+def _layer(axis: Axes, index: int, layer: Layer, left: float) -> float:
     """Draws a layer; returns where its output leaves it."""
     _, K, D, H = layer.weight_RKDH.shape
     x, width = left + 1.85, 1.7
@@ -93,10 +95,12 @@ def _layer(axis: Axes, index: int, layer: Layer, left: float, last: bool) -> flo
     if layer.residual != "none":
         under = -1.45
         axis.plot([left + 0.3, left + 0.3, out], [-0.08, under, under], color="0.5", linewidth=1.2)
-        _arrow(axis, (out, under), (out, -0.06), "0.5")
+        _arrow(axis, (out, under), (out, -0.16), "0.5")
+        axis.add_patch(Circle((out, 0), 0.15, facecolor="white", edgecolor="0.5", zorder=3))
+        axis.text(out, 0, "+", ha="center", va="center", fontsize=9, color="0.3", zorder=4)
         axis.text(left + 0.35, under - 0.08, "residual", fontsize=7, color="0.4", va="top")
     feedback = layer.feedback_RCH
-    text = "e" if feedback is None else f"e B{_sub(index + 1)}"
+    text = "δ = e" if feedback is None else f"δ = (e B{_sub(index + 1)}) f′(a)"
     size = "identity" if feedback is None else f"{feedback.shape[1]} × {feedback.shape[2]}, fixed"
     _arrow(axis, (x, -3.1), (x, -1.95), FEEDBACK)
     axis.text(x + 0.1, -2.5, f"{text}\n{size}", fontsize=8, color=FEEDBACK, va="center")
