@@ -322,41 +322,31 @@ def markdown(table, notes: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot(table, times: dict[str, list[float]], title: str, path: Path) -> None:
+def plot(table, title: str, path: Path) -> None:
     """Every contestant's median step on a logarithmic axis, with the quartiles and the floor."""
-    import matplotlib
-    import pandas as pd
-    import seaborn as sns
-
-    matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    packages = table.set_index("contestant")["package"]
-    rounds = pd.DataFrame(
-        [(label, packages[label], us) for label in times for us in times[label]],
-        columns=["contestant", "package", "us"],
-    )
-    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.32 * len(times)), layout="constrained")
-    sns.pointplot(
-        rounds,
-        **{"y": "contestant", "x": "us", "hue": "package", "order": list(times), "ax": axes},
-        **{"estimator": "median", "errorbar": ("pi", 50), "capsize": 0.3, "linestyle": "none"},
-        **{"palette": "colorblind", "markersize": 5, "err_kws": {"linewidth": 1.5}},
-    )
-    axes.axvline(rounds["us"][rounds["contestant"] == PLAIN].median(), color="0.6", ls="--", lw=1)
-    floors = table.dropna(subset="floor_us")
-    if len(floors):
-        places = [list(times).index(label) for label in floors["contestant"]]
-        axes.plot(floors["floor_us"], places, "k|", ms=12, label="measured floor")
-    axes.set(xscale="log", xlabel="time of one net's training step [µs]", ylabel="", title=title)
+    from paper import style
+
+    style.use()
+    known = table[table["status"] == "measured"].reset_index(drop=True)
+    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.24 * len(known)))
+    palette = plt.get_cmap("tab10")
+    for number, package in enumerate(dict.fromkeys(known["package"])):
+        own = known[known["package"] == package]
+        spread = [own["us"] - own["us_q25"], own["us_q75"] - own["us"]]
+        colour = palette(number)
+        axes.errorbar(own["us"], own.index, xerr=spread, fmt="o", color=colour, label=package)
+    axes.plot(known["floor_us"], known.index, "k|", ms=9, label="measured floor (ours)")
+    plain = known["us"][known["contestant"] == PLAIN].item()
+    axes.axvline(plain, color="0.6", linestyle="--", linewidth=1)
+    axes.set(xscale="log", xlabel="time of one net's training step (µs)", title=title)
+    axes.set_yticks(known.index, known["contestant"])
+    axes.set_ylim(len(known) - 0.4, -0.6)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.grid(axis="x", color="0.9")
-    axes.set_axisbelow(True)
-    axes.legend(title="median; bars: quartiles", loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(title="median; bars: quartiles", loc="upper right")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=style.DPI)
     plt.close(figure)
 
 
@@ -426,7 +416,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(markdown(table, notes(where, title, rounds)), encoding="utf-8")
     table.to_csv(page.with_suffix(".csv"), index=False, float_format="%.4f", lineterminator="\n")
-    plot(table, times, title, place.figure("peers", "png"))
+    plot(table, title, place.figure("peers", "png"))
     Console().print(terminal(table, title))
     print(f"written: {place.table('peers', '{md,csv}')}, {place.figure('peers', 'png')}")
     return 0

@@ -262,7 +262,7 @@ def test_the_plot_takes_floors(tmp_path):
     }
     times = {peers.PLAIN: [90.0, 100.0, 120.0], "floored": [9.0, 10.0, 40.0]}
     table = peers.frame(made, {peers.PLAIN: "torch", "floored": peers.OURS}, {}, times)
-    peers.plot(table, times, "a title", tmp_path / "figure.png")
+    peers.plot(table, "a title", tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
