@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -36,6 +35,7 @@ FIGURES = {
     "figure5": ("fashion_mnist", "mnist", "stl10", "pcam"),
 }
 """Figure 5 shows these four; which four Figure 4 shows the paper does not say: all the others."""
+LABELS = {"sal": "SAL", "moe": "MoE"}
 SESSION = "reproduce_figure4 reproduce_figure5"
 
 Cells = dict[tuple[str, str, int], Sequence[Run]]
@@ -130,34 +130,40 @@ def draw(name: str, frame: pd.DataFrame) -> Figure:
         title = DATASETS[dataset].title
         for axis, k in zip(row, convergence.AREAS, strict=True):
             own = frame[(frame["dataset"] == title) & (frame["areas"] == k)]
-            for method in ("sal", "moe"):
-                line = own[own["method"] == method]
-                if not line.empty:
-                    label = "SAL" if method == "sal" else "MoE" if k > 1 else "MLP"
-                    _curve(axis, method, line, label)
-            if own.empty:
-                axis.text(0.5, 0.5, "not run", transform=axis.transAxes, ha="center", color="0.4")
-            else:
-                axis.legend(loc="lower right")
+            lines = {name: own[own["method"] == name] for name in LABELS}
+            for method, line in lines.items():
+                style.band(axis, line["epoch"], line, method, LABELS[method], marker=None)
+            notes = filter(None, (_note(LABELS[name], line) for name, line in lines.items()))
+            text = "not run" if own.empty else "\n".join(notes)
+            axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize=7, color="0.4")
         row[0].set_ylabel(f"{title}\naccuracy (%)")
+        if title not in set(frame["dataset"]):
+            row[0].set_yticks([])
     for axis, k in zip(axes[0], convergence.AREAS, strict=True):
         axis.set_title(f"K = {k}")
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
+    handles = [
+        plt.Line2D([], [], color=style.COLOURS[name], linestyle=style.DASHES.get(name, "-"))
+        for name in LABELS
+    ]
+    figure.legend(handles, LABELS.values(), loc="outside lower center", ncols=2)
     number = name.removeprefix("figure")
     figure.suptitle(
-        f"Figure {number}: validation accuracy of SAL and of a top-1 mixture of experts, "
-        f"mean ± std over {SEEDS} seeds"
+        f"Figure {number}: validation accuracy of SAL and of a top-1 mixture of experts\n"
+        f"(K = 1: the dense baseline), mean ± std over {SEEDS} seeds"
     )
     return figure
 
 
-def _curve(axis: Axes, method: str, line: pd.DataFrame, label: str) -> None:
+def _note(label: str, line: pd.DataFrame) -> str:
+    """What a curve is short of: seeds, and runs that diverged."""
+    if line.empty:
+        return f"{label}: not run"
     n, diverged = line["n"].iloc[0], line["diverged"].iloc[0]
     parts = [f"n = {n}"] if n != SEEDS else []
     parts += [f"{diverged} diverged"] if diverged else []
-    label += f" ({', '.join(parts)})" if parts else ""
-    style.band(axis, line["epoch"], line, method, label, marker=None)
+    return f"{label}: {', '.join(parts)}" if parts else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -156,7 +156,7 @@ def test_panels_without_runs_say_so(place):
     figure = against_moe.draw("figure4", against_moe.curves(rows, against_moe.FIGURES["figure4"]))
     said = [[text.get_text() for text in axis.texts] for axis in figure.axes]
     assert said[0] == ["not run"]
-    assert said[5 + 2] == [], "Digits, K = 4"
+    assert said[5 + 2] == ["SAL: not run"], "Digits, K = 4"
     assert [axis.get_title() for axis in figure.axes[:5]] == [f"K = {k}" for k in (1, 2, 4, 8, 16)]
     assert {axis.get_xlabel() for axis in figure.axes[-5:]} == {"epoch"}
     assert len(figure.axes[5 + 2].get_yticks()) > 1, "beside panels without runs"
@@ -181,7 +181,7 @@ def test_figure_1_shows_what_the_learner_has():
     learner = SAL(figure1.CONFIG, 30, 7, [Streams(0)])
     texts = {text.get_text() for text in figure1.draw(learner).axes[0].texts}
     assert "30 × 256, relu" in texts
-    assert "e\nidentity" in texts
+    assert "δ = e\nidentity" in texts
     assert any("V 256 × 7" in text for text in texts)
     assert sum("x W$_{" in text for text in texts) == 4, "areas by name, in both layers"
 
