@@ -44,7 +44,7 @@ def test_the_net_is_the_one_that_was_published():
 
 
 def test_cells_are_test_errors_beside_the_published_ones(place):
-    first, second = anchors.RATES
+    first, second, *_ = anchors.RATES
     write(
         place,
         {
@@ -58,8 +58,9 @@ def test_cells_are_test_errors_beside_the_published_ones(place):
         for line in pages[place.table("anchors", "md")].splitlines()
         if line.startswith("| ")
     }
-    assert rows["BP"] == ["1.60 ± 0.20", "not run", "1.59"]
-    assert rows["DFA"] == ["not run", "2.00 ± 0.00 (n=2), 1 diverged", "1.68"]
+    assert rows["BP"] == ["1.60 ± 0.20", *["not run"] * (len(anchors.RATES) - 1), "1.59"]
+    assert rows["DFA"][:2] == ["not run", "2.00 ± 0.00 (n=2), 1 diverged"]
+    assert rows["DFA"][-1] == "1.68"
     csv = pages[place.table("anchors", "csv")].splitlines()
     assert csv[1] == f"bp,{first:.4f},1.6000,0.2000,3,0,1.5900"
 
