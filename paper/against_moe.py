@@ -24,7 +24,7 @@ from baselines import learner_class
 from paper import convergence, methods, paths, render, style
 from paper.cells import SEEDS, measure
 from paper.options import add_machine_options, carry_out, of_the_paper, seeds, train
-from paper.results import LedgerError, current, key, read
+from paper.results import current, key, read
 from sal.data import DATASETS
 from sal.run import Run
 from sal.train import Protocol
@@ -204,19 +204,16 @@ def write(place: paths.Place, console: Console) -> None:
     """Writes both figures and their numbers.
 
     Raises:
-        LedgerError: A file cannot be written.
+        OSError: A file cannot be written.
     """
     rows, _ = read(place.ledger(EXPERIMENT))
-    try:
-        texts = pages(place)
-        paths.write(texts)
-        for name, datasets in FIGURES.items():
-            if place.figure(name, "csv") in texts:
-                style.save({name: draw(name, curves(rows, datasets))}, place)
-                written = place.figure(name, "{pdf,png,csv}")
-                console.print(f"written: {written}", highlight=False, soft_wrap=True)
-    except OSError as error:
-        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    texts = pages(place)
+    paths.write(texts)
+    for name, datasets in FIGURES.items():
+        if place.figure(name, "csv") in texts:
+            style.save({name: draw(name, curves(rows, datasets))}, place)
+            written = place.figure(name, "{pdf,png,csv}")
+            console.print(f"written: {written}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from baselines import learner_class
 from paper import paths, render
 from paper.cells import Measured, measure
 from paper.options import add_machine_options, carry_out
-from paper.results import LedgerError, check_writable, current, read
+from paper.results import check_writable, current, read
 from paper.runner import make
 from sal.config import NetConfig
 from sal.data import load
@@ -134,10 +134,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             every, EXPERIMENT, place, console, device=options.device, jobs=options.jobs
         ).failed
     texts = pages(place)
-    try:
-        paths.write(texts)
-    except OSError as error:
-        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    paths.write(texts)
     print(*(text for path, text in texts.items() if path.suffix == ".md"))
     for label, why in failed.items():
         print(f"error: {label}: {why}", file=sys.stderr)

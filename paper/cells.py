@@ -46,6 +46,12 @@ def measure(by_run: Mapping[str, Mapping[str, Any]], runs: Sequence[Run], metric
     return Measured(values, len(found) - len(values))
 
 
+def apart(plus: Measured, minus: Measured) -> Measured:
+    """The differences between runs of the same seed, of the seeds that both have."""
+    both = sorted(plus.values.keys() & minus.values.keys())
+    return Measured({seed: plus.values[seed] - minus.values[seed] for seed in both}, 0)
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell: a metric of one method on one data set."""

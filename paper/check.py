@@ -43,6 +43,8 @@ LEDGERS = (
     *(experiment.name for experiment in scaling.EXPERIMENTS.values()),
 )
 """Experiments whose ledger is committed."""
+PROBES = {mechanism.EXPERIMENT: mechanism.PROBE}
+"""What they look at besides."""
 TABLES = (
     *(convergence, recovery, anchors, table1),
     *(scaling, against_moe, billion, memory, costs, health, tuning, mechanism, deviations, claims),
@@ -100,11 +102,14 @@ def rerun_problem(row: dict[str, Any], device: str = "cpu") -> str | None:
         run = _run(row)
     except ValueError as error:
         return f"{label}: cannot be made again: {error}"
-    again = run_row(run, Task.now(row["experiment"], device))
+    again = run_row(run, Task.now(row["experiment"], device, probe=PROBES.get(row["experiment"])))
     if _machine(row) == _machine(again):
         same = again["weights_sha256"] == row["weights_sha256"]
         print(f"  {label}: weights {'equal' if same else 'DIFFER'} (same machine type)")
-        return None if same else f"{label}: made again, its weights differ from the ledger's"
+        if not same:
+            return f"{label}: made again, its weights differ from the ledger's"
+        other = [name for name, own in row["history"].items() if again["history"].get(name) != own]
+        return f"{label}: made again, {', '.join(other)} differ" if other else None
     if again["status"] != row["status"]:
         return f"{label}: made again, it is {again['status']}, not {row['status']}"
     off = {

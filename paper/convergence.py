@@ -19,7 +19,7 @@ from baselines import BUILT_IN, BPConfig, learner_class, left_out
 from paper import methods, paths, render
 from paper.cells import SEEDS, Cell, cells
 from paper.options import add_machine_options, carry_out, count, of_the_paper, train
-from paper.results import LedgerError, identity, key, read
+from paper.results import identity, key, read
 from paper.runner import print_problems
 from paper.settings import PUBLISHED, SETTINGS
 from sal.config import one_of
@@ -143,15 +143,12 @@ def write(
     """Writes the files of all tables, since they come from the same rows, and prints one table.
 
     Raises:
-        LedgerError: The folder cannot be written.
+        OSError: The folder cannot be written.
     """
     rows, _ = read(place.ledger(EXPERIMENT))
     found = tables(rows, epochs)
     texts = _pages(rows, found, place, epochs)
-    try:
-        paths.write(texts)
-    except OSError as error:
-        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    paths.write(texts)
     shown = [cell for cell in found[setting][table] if cell.n or place.published]
     title = TITLES[table] if place.published else f"QUICK TIER, {epochs} epochs, {TITLES[table]}"
     console.print(render.terminal(title, shown))

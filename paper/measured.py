@@ -13,7 +13,6 @@ from rich.console import Console
 
 from paper import paths, style
 from paper.options import carry_out
-from paper.results import LedgerError
 
 Result = Mapping[str, Any]
 NOTHING_KEPT = "nothing was kept of it; what was measured before stands"
@@ -33,9 +32,9 @@ def write(place: paths.Place, name: str, result: Result) -> None:
     """Keeps what was measured.
 
     Raises:
-        LedgerError: The file cannot be written.
+        OSError: The file cannot be written.
     """
-    _written({_file(place, name): json.dumps(result, separators=(",", ":")) + "\n"})
+    paths.write({_file(place, name): json.dumps(result, separators=(",", ":")) + "\n"})
 
 
 def render(
@@ -48,20 +47,17 @@ def render(
     """Writes pages, and the figure if there is one, from what was measured.
 
     Raises:
-        LedgerError: A file cannot be written.
+        OSError: A file cannot be written.
     """
     result = read(place, name)
     if result is None:
         console.print("nothing was measured yet")
         return
     texts = pages(place)
-    _written(texts)
+    paths.write(texts)
     written = [*texts]
     if draw is not None:
-        try:
-            style.save({name: draw(result)}, place)
-        except OSError as error:
-            raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+        style.save({name: draw(result)}, place)
         written.append(place.figure(name, "{pdf,png}"))
     console.print("written:", *written, highlight=False, soft_wrap=True)
 
@@ -112,10 +108,3 @@ def parser(module: str, description: str) -> argparse.ArgumentParser:
 
 def _file(place: paths.Place, name: str) -> Path:
     return place.root / "results" / f"{name}.json"
-
-
-def _written(texts: Mapping[Path, str]) -> None:
-    try:
-        paths.write(texts)
-    except OSError as error:
-        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error

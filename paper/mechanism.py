@@ -24,14 +24,14 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.stats import entropy
-from sklearn.metrics import mutual_info_score
+from sklearn.metrics import adjusted_mutual_info_score
 from torch import Tensor
 
 from baselines import learner_class
 from paper import paths, style, tuning
 from paper.cells import SEEDS
 from paper.options import add_machine_options, carry_out, of_the_paper, seeds, train
-from paper.results import LedgerError, current, key, read
+from paper.results import current, key, read
 from sal.data import DATASETS
 from sal.data.partition import Partition
 from sal.learner import Learner
@@ -54,7 +54,7 @@ QUANTITIES = {
     "angle:layer0": "angle to BP's update,\nfirst layer (degrees)",
     "angle:layer1": "angle to BP's update,\noutput layer (degrees)",
     "effective:layer0": "areas in effect / K",
-    "information:layer0": "what the area tells of the\nclass (share of its entropy)",
+    "information:layer0": "what the area tells of the\nclass (adjusted mutual inf.)",
 }
 """What is drawn: quantity, and its layer; its words."""
 
@@ -68,22 +68,23 @@ def probe(learner: Learner, data: Partition) -> list[dict[str, Any]]:
     if learner.replicas != 1:
         raise ValueError(f"one replica at a time, got {learner.replicas}")
     index_CB = _of_each_class(data, learner.n_classes)
-    y_CB = torch.arange(learner.n_classes)[:, None].expand_as(index_CB)
+    y_CB = data.train_y_N[index_CB]
     updates = [
         learner.update(data.train_x_ND[index_B[None]], y_B[None])
         for index_B, y_B in zip(index_CB, y_CB, strict=True)
     ]
     found: dict[str, Any] = {}
     for layer, name in enumerate(_weights(updates[0])):
-        update_CKN = torch.stack([own[name][0].flatten(1) for own in updates])
+        areas = learner.areas_of().get(f"layer{layer}", 1)
+        update_CKN = torch.stack([own[name].view(areas, -1) for own in updates])
         found |= {f"{what}:layer{layer}": v for what, v in interference(update_CKN).items()}
     if learner.name == "sal":
         x_RBD = data.train_x_ND[index_CB.flatten()[None]]
         found |= alignment(learner, x_RBD, y_CB.flatten()[None])
     index_RB = data.val_index_RM[:, :OF_VALIDATION]
-    label_B = data.val_y_M[index_RB[0]].numpy()
+    label_B = data.val_y_M[index_RB[0]].cpu().numpy()
     for name, area_RB in learner.routes(data.val_x_MD[index_RB]).items():
-        found[f"information:{name}"] = round(information(area_RB[0].numpy(), label_B), 5)
+        found[f"information:{name}"] = round(information(area_RB[0].cpu().numpy(), label_B), 5)
     return [found]
 
 
@@ -101,7 +102,9 @@ def _of_each_class(data: Partition, classes: int) -> Tensor:
 
 
 def _weights(update: Mapping[str, Tensor]) -> list[str]:
-    return sorted(name for name in update if name.startswith("weight"))
+    """The names of the layers' weights, the first layer's first."""
+    names = [name for name in update if name.startswith("weight")]
+    return sorted(names, key=lambda name: int(name.removeprefix("weight")))
 
 
 def interference(update_CKN: Tensor) -> dict[str, float | None]:
@@ -114,8 +117,10 @@ def interference(update_CKN: Tensor) -> dict[str, float | None]:
         there is no such pair.
     """
     C, K, _ = update_CKN.shape
-    flat = update_CKN.flatten(0, 1)
-    gram = (flat @ flat.T).double().view(C, K, C, K).numpy()
+    largest_C = update_CKN.abs().flatten(1).amax(1)  # cosines do not depend on a class's scale,
+    scaled = update_CKN / largest_C.clamp(min=1e-30)[:, None, None]  # and squares do not vanish
+    flat = scaled.flatten(0, 1)
+    gram = (flat @ flat.T).double().view(C, K, C, K).cpu().numpy()
     both = np.einsum("akbk->ab", gram)
     a, b = np.triu_indices(C, 1)
     norm_C, norm_CK = np.sqrt(both.diagonal()), np.sqrt(np.einsum("akak->ak", gram))
@@ -141,6 +146,7 @@ def alignment(learner: Learner, x_RBD: Tensor, y_RB: Tensor) -> dict[str, float 
     """Angle in degrees, layer by layer, of SAL's update and backpropagation's in the same net."""
     method = learner_class("sal_bp")
     twin = method(learner.config, learner.in_features, learner.n_classes, [Streams(0)])
+    twin.to(x_RBD.device)
     state = learner.state_dict()
     twin.load_state_dict({name: state[name] for name in twin.state_dict()})
     ours, theirs = learner.update(x_RBD, y_RB), twin.update(x_RBD, y_RB)
@@ -161,9 +167,11 @@ def _angle(u_N: Tensor, v_N: Tensor) -> float | None:
 
 
 def information(area_B: np.ndarray, label_B: np.ndarray) -> float:
-    """Mutual information of area and class, as a share of the class's entropy: 0 to 1."""
-    whole = entropy(np.bincount(label_B))
-    return max(0.0, mutual_info_score(label_B, area_B)) / whole
+    """Mutual information of area and class, corrected for chance (Vinh et al. 2010).
+
+    As a share of the larger entropy: 0 for areas at random, 1 if each class has its own area.
+    """
+    return float(adjusted_mutual_info_score(label_B, area_B, average_method="max"))
 
 
 Cells = dict[tuple[str, str, str], list[Run]]
@@ -315,6 +323,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         every = [run for own in cells.values() for run in own]
         by_name = options.datasets is not None
         status = train(every, EXPERIMENT, place, console, options, by_name, PROBE).tell(console)
+        status = 1 if lacking else status
     write(place, console)
     return status
 
@@ -323,17 +332,14 @@ def write(place: paths.Place, console: Console) -> None:
     """Writes the figure and its numbers.
 
     Raises:
-        LedgerError: A file cannot be written.
+        OSError: A file cannot be written.
     """
     texts = pages(place)
     if not texts:
         console.print("nothing was run yet: no figure")
         return
-    try:
-        paths.write(texts)
-        style.save({EXPERIMENT: draw(curves(place))}, place)
-    except OSError as error:
-        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    paths.write(texts)
+    style.save({EXPERIMENT: draw(curves(place))}, place)
     written = place.figure(EXPERIMENT, "{pdf,png,csv}")
     console.print(f"written: {written}", highlight=False, soft_wrap=True)
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from baselines import BUILT_IN, learner_class, learners
 from paper import paths, render
-from paper.cells import SEEDS, Measured, measure
+from paper.cells import SEEDS, Measured, apart, measure
 from paper.results import current
 from paper.settings import PUBLISHED, SETTINGS
 from sal.config import Config
@@ -207,13 +207,12 @@ def _differences(found: Found) -> pd.DataFrame:
 def _paired(plus: Mapping[str, Measured] | None, minus: Mapping[str, Measured] | None) -> str:
     if plus is None or minus is None:
         return "–"
-    ours, theirs = plus["accuracy"].values, minus["accuracy"].values
-    both = sorted(ours.keys() & theirs.keys())
-    if not both:
+    found = apart(plus["accuracy"], minus["accuracy"])
+    if not found.values:
         return "–"
-    apart = Measured({seed: ours[seed] - theirs[seed] for seed in both}, 0)
-    spread = "" if apart.std is None else f" ± {apart.std:.2f}"
-    return f"{apart.mean:+.2f}{spread}" + ("" if len(both) == SEEDS else f" (n={len(both)})")
+    spread = "" if found.std is None else f" ± {found.std:.2f}"
+    count = "" if len(found.values) == SEEDS else f" (n={len(found.values)})"
+    return f"{found.mean:+.2f}{spread}{count}"
 
 
 def _csv(found: Found) -> str:

@@ -24,13 +24,19 @@ GOES_ON = "finished runs are in the ledger; the same command goes on"
 def carry_out(command: Callable[[Console], int], interrupted: str = GOES_ON) -> int:
     """The exit status of a command: its own, 2 for an error that it names, 130 for Ctrl-C.
 
-    ``interrupted`` says what is left of it then.
+    Errors that are named: wrong choices, data, ledgers, and files that cannot be read or written.
+    ``interrupted`` says what is left of it after Ctrl-C.
     """
     console = Console()
     try:
         return command(console)
     except (ValueError, DataError, LedgerError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         console.print(f"interrupted: {interrupted}")

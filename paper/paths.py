@@ -37,6 +37,10 @@ class Place:
         """A rendered table."""
         return self.root / "tables" / f"{name}.{suffix}"
 
+    def report(self, name: str) -> Path:
+        """A report in words."""
+        return self.root / f"{name}.md"
+
     def sheet(self, dataset: str) -> Path:
         """A contact sheet of a data set: its images are its owner's, so it is never published."""
         return self.root / "sheets" / f"{dataset}.png"

@@ -34,7 +34,7 @@ from paper.cells import SEEDS, Measured, measure
 from paper.methods import configuration
 from paper.options import add_machine_options, carry_out, count, of_the_paper, seeds, train
 from paper.provenance import provenance
-from paper.results import LedgerError, current, read
+from paper.results import current, read
 from paper.settings import PUBLISHED
 from sal.config import NetConfig
 from sal.data import DATASETS, DataError, load
@@ -411,19 +411,16 @@ def write(place: paths.Place, name: str, console: Console) -> None:
     """Writes a figure, its numbers and its page.
 
     Raises:
-        LedgerError: A file cannot be written.
+        OSError: A file cannot be written.
     """
     texts = _pages(place, name)
     if not texts:
         console.print("nothing was run yet: no figure")
         return
-    try:
-        paths.write(texts)
-        experiment = EXPERIMENTS[name]
-        cells = found(experiment, read(place.ledger(experiment.name))[0])
-        style.save({name: draw(name, table(experiment, cells))}, place)
-    except OSError as error:
-        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    paths.write(texts)
+    experiment = EXPERIMENTS[name]
+    cells = found(experiment, read(place.ledger(experiment.name))[0])
+    style.save({name: draw(name, table(experiment, cells))}, place)
     figures, page = place.figure(name, "{pdf,png,csv}"), place.table(name, "md")
     console.print(f"written: {figures}, {page}", highlight=False, soft_wrap=True)
 

@@ -19,7 +19,6 @@ from rich.console import Console
 
 from paper import paths, render
 from paper.options import carry_out
-from paper.results import LedgerError
 from sal.data import DATASETS, DataError, DataMissing, Dataset, DatasetSpec, load
 from sal.data.dataset import PARTS
 
@@ -179,11 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, console: Console) -> int:
     place = paths.committed()
-    try:
-        failures = {} if options.render_only else _count(place, console, not options.no_sheets)
-        paths.write(pages(place))
-    except OSError as error:
-        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    failures = {} if options.render_only else _count(place, console, not options.no_sheets)
+    paths.write(pages(place))
     console.print(f"written: {place.table('table1', '{md,tex,csv}')}", highlight=False)
     for title, error in failures.items():
         print(f"error: {title}: {error}", file=sys.stderr)

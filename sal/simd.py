@@ -174,11 +174,12 @@ def _dots_tile(rows: int, columns: int):
     return tile
 
 
-# Shapes of tiles (rows, vectors): as many sums as there are registers for, beside their factors.
-if get_host_cpu_features().get("avx512f", False):  # 32 registers, a vector each
-    _TALL, _MIDDLE, _FLAT, _DOTS = (8, 2), (4, 4), (1, 8), (4, 4)
-else:  # AVX2: 16 registers, two a vector; NEON: 32, four a vector
-    _TALL, _MIDDLE, _FLAT, _DOTS = (4, 1), (2, 2), (1, 4), (3, 2)
+# Shapes of tiles, rows by vectors, and of ``dots`` rows by columns: as many sums as there are
+# registers for, beside their factors.
+WITH_AVX512 = ((8, 2), (4, 4), (1, 8), (4, 4))  # 32 registers, a vector each
+WITHOUT = ((4, 1), (2, 2), (1, 4), (3, 2))  # AVX2: 16, two a vector; NEON: 32, four a vector
+_WIDE = get_host_cpu_features().get("avx512f", False)
+_TALL, _MIDDLE, _FLAT, _DOTS = WITH_AVX512 if _WIDE else WITHOUT
 (_TALL_ROWS, _TALL_WIDTH), (_MIDDLE_ROWS, _MIDDLE_WIDTH), (_, _FLAT_WIDTH) = _TALL, _MIDDLE, _FLAT
 _DOTS_ROWS, _DOTS_COLUMNS = _DOTS
 _tall, _tall_end = _product_tile(*_TALL), _product_tile(_TALL_ROWS, None)

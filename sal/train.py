@@ -55,7 +55,8 @@ class Protocol(Config):
     that gives the resolution is lost. This and those below are what ``run.execute`` gives to
     ``partition``; ``train`` takes the data as they come."""
     validation_share: float = 0.2
-    """Part of a data set without official test part that validates, in (0, 1)."""
+    """Part of a data set without official test part that validates, in (0, 1); and of the training
+    part where that validates, see ``validate_on``."""
     validate_on: str = "test"
     """``test``, or ``training``: a share of the training part validates and the test part is not
     read, so that choices can be made on it."""

@@ -38,6 +38,15 @@ def test_no_run_is_made_twice():
     assert len(runs) == len(set(runs))
     assert {run.seed for run in runs} == {0, 1}
     assert {run.learner for run in runs} == {"bp", "sal"}
+    assert not any(run.protocol.validation_share != 0.2 for run in runs if run.dataset == "usps")
+    residual = {run.dataset for run in runs if getattr(run.config, "residual", "none") != "none"}
+    assert residual == {"usps"}, "where a layer has as many outputs as inputs"
+
+
+def test_runs_of_other_ledgers_are_not_made_again(place):
+    runs = deviations.OURS.runs(["digits"], [4], [0])
+    write(place, "recovery", [row(runs[0], 50.0)])
+    assert deviations.accuracy(deviations.ledgers(place), deviations.OURS, "digits", 4).values
 
 
 def test_the_page_has_the_difference_to_ours_between_equal_seeds(place):
@@ -51,6 +60,11 @@ def test_the_page_has_the_difference_to_ours_between_equal_seeds(place):
     page = texts[place.root / "deviations.md"]
     (line,) = [line for line in page.splitlines() if line.startswith("| tanh")]
     assert "58.50 (+3.50 ± 0.71, n=2)" in line
+    runs = deviations.OURS.varied("activation", "tanh").runs(["usps"], [4], [0])
+    write(place, "deviations", [row(runs[0], 70.0)])
+    page = deviations.pages(place)[place.root / "deviations.md"]
+    (line,) = [line for line in page.splitlines() if line.startswith("| tanh")]
+    assert "70.00 (ours not run)" in line
     (other,) = [line for line in page.splitlines() if line.startswith("| clamped to 1 ")]
     assert "not run" in other and "–" in other.split("|")[2]
     for question in QUESTIONS:

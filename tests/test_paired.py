@@ -38,7 +38,7 @@ def test_the_interval_is_of_the_resampled_means_and_the_same_each_time():
 
 
 def test_without_spread_a_difference_is_sure_and_none_is_none():
-    sure = against_zero({0: -0.3, 1: -0.3, 2: -0.3})
+    sure = against_zero(dict.fromkeys(range(5), -0.3))
     assert (sure.p, sure.sign, sure.low, sure.high) == (0, -1, sure.mean, sure.mean)
     assert sure.effect == -math.inf
     none = against_zero({0: 0.0, 1: 0.0})

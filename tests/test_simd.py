@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
+from sal import simd
 from sal.simd import add_product, dots
 
 TOLERANCE = {np.float32: 2e-6, np.float64: 4e-15}
@@ -52,6 +53,28 @@ def test_products_are_numpys(dtype):
         out = np.full((m, h), np.nan, dtype)
         transposed(out, a, np.ascontiguousarray(b.T))
         np.testing.assert_allclose(out, (exact - c).astype(dtype), rtol=scale, atol=scale)
+
+
+@types
+@pytest.mark.parametrize("shapes", [simd.WITH_AVX512, simd.WITHOUT])
+def test_the_tiles_of_every_processor_give_the_same_bits(dtype, shapes):
+    lanes, n = simd.BYTES // np.dtype(dtype).itemsize, 19
+    *of_products, of_dots = shapes
+    for rows, vectors in of_products:
+        h = vectors * lanes
+        a, b, c = draw(dtype, rows, n), draw(dtype, n, h), draw(dtype, rows, h, seed=1)
+        ours, expected = c.copy(), c.copy()
+        arrays = (ours.ctypes.data, h, a.ctypes.data, n, 1, b.ctypes.data, h, n, h, ours)
+        simd._product_tile(rows, vectors)(*arrays)
+        product(expected, a, n, 1, b)
+        assert ours.tobytes() == expected.tobytes()
+    rows, columns = of_dots
+    a, b = draw(dtype, rows, n), draw(dtype, columns, n)
+    ours, expected = np.empty((rows, columns), dtype), np.empty((rows, columns), dtype)
+    arrays = (ours.ctypes.data, columns, a.ctypes.data, n, b.ctypes.data, n, n, ours)
+    simd._dots_tile(rows, columns)(*arrays)
+    transposed(expected, a, b)
+    assert ours.tobytes() == expected.tobytes()
 
 
 @types

@@ -81,17 +81,17 @@ def test_every_contestant_has_the_same_budget():
         assert len(set(map(frozenset, budgets.values()))) == 1
 
 
-def test_a_dense_net_of_4096_units_has_as_many_weights_as_sal_16():
+@pytest.mark.parametrize(("inputs", "more"), [(784, 0.02), (256, 0.04), (64, 0.15)])
+def test_a_dense_net_of_4096_units_has_as_many_weights_as_sal_16_and_few_more(inputs, more):
     sizes = {
         column: sum(
             getattr(config, "layer_areas", lambda layer: 1)(layer) * D * H
-            for layer, (D, H) in enumerate(config.sizes(784, 10))
+            for layer, (D, H) in enumerate(config.sizes(inputs, 10))
         )
         for column, (_, config) in tuning.contestants().items()
     }
-    wide, sal, active = sizes["Baseline, 4096 units"], sizes["SAL-16"], sizes["Baseline"]
-    assert wide == pytest.approx(sal, rel=0.02)
-    assert active == sizes["SAL-1"]
+    assert 1 <= sizes[tuning.WIDE_COLUMN] / sizes["SAL-16"] < 1 + more
+    assert sizes["Baseline"] == sizes["SAL-1"]
 
 
 class Untouchable:

@@ -27,7 +27,7 @@ from paper.recovery.study import (
     stages,
     winner,
 )
-from paper.results import LedgerError, current, key, read
+from paper.results import current, key, read
 from sal.data import DATASETS
 
 SESSION = "recover"
@@ -53,16 +53,13 @@ def write(place: paths.Place, console: Console) -> bool:
     """Writes the report's files and figures, and prints the rankings; whether it is complete.
 
     Raises:
-        LedgerError: A file cannot be written.
+        OSError: A file cannot be written.
     """
     from paper.recovery import figures  # matplotlib takes seconds, and checking needs none
 
     study = Study.read(place)
-    try:
-        paths.write(_pages(study, place))
-        figures.draw(study.frame, study.leaders(), study.centres(), place)
-    except OSError as error:
-        raise LedgerError(f"cannot write {error.filename}: {error.strerror}") from error
+    paths.write(_pages(study, place))
+    figures.draw(study.frame, study.leaders(), study.centres(), place)
     for stage in study.stages:
         console.print(f"{stage.name}: {_progress(stage, study.rows)}", highlight=False)
     console.print(_ranking(study), highlight=False, markup=False)
