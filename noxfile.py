@@ -172,6 +172,12 @@ def claims(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "paper.claims", *session.posargs)
 
 
+@nox.session(venv_backend="none", default=False)
+def report(session: nox.Session) -> None:
+    """Put everything on one page, and the same as PDF; arguments go to paper.report."""
+    session.run(sys.executable, "-m", "paper.report", *session.posargs)
+
+
 EVERYTHING = {
     "reproduce_table1": (),
     "reproduce_table2": (
@@ -193,6 +199,7 @@ EVERYTHING = {
     "mechanism": (),
     "deviations": (),
     "claims": (),
+    "report": (),
 }
 """What makes every table and figure, the longest late, and each after what it reads."""
 
