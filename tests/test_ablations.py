@@ -103,6 +103,19 @@ def test_both_zeros_have_one_area():
     )
 
 
+def test_what_rounds_to_either_zero_has_one_area_in_the_compiled_engine():
+    _, y = batch(size=9)
+    changed = []
+    for sign in (1, -1):
+        x = torch.full((1, 9, D), sign * 1e-60, dtype=torch.float64)
+        config = replace(CONFIG, areas=(40, 2), activation="tanh")
+        learner = SALHash(config, D, C, [Streams(0)], engine="compiled").double()
+        before = learner.bias0.clone()
+        learner.step(x, y, 0.1)
+        changed.append((learner.bias0 != before).flatten(2).any(2)[0].nonzero().flatten().tolist())
+    assert changed[0] == changed[1] and len(changed[0]) == 1
+
+
 def test_an_area_that_nobody_chose_is_bit_identical():
     for method in (SALFrozen, SALRandom, SALHash, SALBP):
         learner = build(method, replace(CONFIG, areas=(40, 2)))
