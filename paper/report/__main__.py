@@ -38,7 +38,7 @@ KINDS = {REPRODUCED: ("✓", "good"), DIFFERS: ("✗", "bad"), NOT_RUN: ("", "")
 def page(place: paths.Place) -> str:
     """The whole page."""
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, autoescape=False
+        loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, autoescape=True
     )
     tables = content.tables(place)
     sections = content.sections(place)

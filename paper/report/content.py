@@ -13,10 +13,12 @@ import pandas as pd
 from paper import (
     against_moe,
     anchors,
+    billion,
     check,
     claims,
     convergence,
     deviations,
+    memory,
     methods,
     paths,
     render,
@@ -101,7 +103,7 @@ def drills(place: paths.Place, of_tables: Mapping[str, Sequence[Cell]]) -> list[
                         if (cell.dataset, cell.column) == (dataset, column)
                     ],
                     rows,
-                    _differences(runs[0]),
+                    _config(runs[0]),
                     json.dumps(runs[0].protocol.to_dict()),
                     curves.svg(rows, f"training curves of {title}"),
                 )
@@ -109,7 +111,7 @@ def drills(place: paths.Place, of_tables: Mapping[str, Sequence[Cell]]) -> list[
     return found
 
 
-def _differences(run: Run) -> str:
+def _config(run: Run) -> str:
     """A configuration as JSON."""
     return json.dumps({"method": run.learner, **run.config.to_dict()})
 
@@ -166,7 +168,7 @@ def _figure(place: paths.Place, name: str) -> str:
     if not path.exists():
         return f"<h3>{title}</h3><p>Not run.</p>"
     return (
-        f'<figure id="{name}"><img src="{html.data_uri(path)}" alt="{title}">'
+        f'<figure id="figure-{name}"><img src="{html.data_uri(path)}" alt="{title}">'
         f"<figcaption>{title}</figcaption></figure>"
     )
 
@@ -194,7 +196,7 @@ def _costs(place: paths.Place) -> Section:
         frame,
     )
     body = html.of_markdown(page)
-    for module in (check.memory, check.billion):
+    for module in (memory, billion):
         texts = module.pages(place)
         body += "".join(html.of_markdown(t) for path, t in texts.items() if path.suffix == ".md")
     body += "".join(_figure(place, name) for name in ("costs", "billion", "health"))
