@@ -242,7 +242,7 @@ def draw(name: str, frame: pd.DataFrame) -> Figure:
     """One panel a data set: means over seeds, bands of one standard deviation."""
     experiment = EXPERIMENTS[name]
     style.use()
-    figure, axes = plt.subplots(1, len(PAPERS), figsize=(11, 3.2))
+    figure, axes = plt.subplots(1, len(PAPERS), figsize=(11, 3.5))
     accuracy = frame[frame["metric"] == "accuracy"]
     for axis, dataset in zip(axes, PAPERS, strict=True):
         title = DATASETS[dataset].title
@@ -264,8 +264,8 @@ def draw(name: str, frame: pd.DataFrame) -> Figure:
         axis.set_xlabel(experiment.axis)
         if own.empty:
             axis.set_yticks([])
-        else:
-            axis.legend()
+    lines = {line.get_label(): line for axis in axes for line in axis.lines}
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=max(1, len(lines)))
     axes[0].set_ylabel("validation accuracy (%)")
     figure.suptitle(f"{experiment.title}; mean ± std over seeds")
     return figure
