@@ -282,7 +282,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     columns = min(3, len(titles))
     rows = -(-len(titles) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(3.7 * columns, 3.0 * rows + 0.9), squeeze=False, sharex=True
+        rows,
+        columns,
+        figsize=(max(9.0, 3.7 * columns), 3.0 * rows + 0.9),
+        squeeze=False,
+        sharex=True,
     )
     styles = looks()
     for axis, title in zip(axes.flat, titles, strict=False):
