@@ -281,10 +281,10 @@ def draw(frame: pd.DataFrame) -> Figure:
         for column in COLUMNS
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(COLUMNS))
-    seeds = sorted(set(frame["n"]) - {0})
+    seeds = sorted(set(frame["n"][frame["quantity"].isin(QUANTITIES)]) - {0})
     figure.suptitle(
-        f"Mean ± std over seeds (n = {', '.join(map(str, seeds))}); conflict is the mean of "
-        "max(0, −cosine) over pairs of classes"
+        f"Mean ± std over seeds (n = {', '.join(map(str, seeds))})\nconflict is the mean "
+        "of max(0, −cosine) over pairs of classes"
     )
     return figure
 
