@@ -45,10 +45,10 @@ def band(
     axis: Axes, x: pd.Series, line: pd.DataFrame, method: str, label: str, marker: str | None
 ) -> None:
     """A method's curve, means, with a band of one standard deviation, where that is known."""
-    colour, std = COLOURS[method], line["std"].fillna(0)
-    dashes = DASHES.get(method, "-")
-    axis.plot(x, line["mean"], color=colour, linestyle=dashes, marker=marker, label=label)
-    low, high = line["mean"] - std, line["mean"] + std
+    colour, dashes = COLOURS[method], DASHES.get(method, "-")
+    mean, std = line["mean"].astype(float), line["std"].astype(float).fillna(0)
+    axis.plot(x, mean, color=colour, linestyle=dashes, marker=marker, label=label)
+    low, high = mean - std, mean + std
     axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 

@@ -162,6 +162,16 @@ def test_panels_without_runs_say_so(place):
     assert len(figure.axes[5 + 2].get_yticks()) > 1, "beside panels without runs"
 
 
+def test_one_seed_is_drawn_without_a_band():
+    cells = scaling.runs(WIDTH, ["semeion"], [256, 512], ["sal"], seeds=1)
+    rows = [row(run, 50.0) for own in cells.values() for run in own]
+    frame = scaling.table(WIDTH, scaling.found(WIDTH, rows))
+    figure = scaling.draw("figure3", frame)
+    panel = figure.axes[scaling.PAPERS.index("semeion")]
+    assert panel.get_title() == "Semeion (n = 1)"
+    assert [list(line.get_ydata()) for line in panel.lines] == [[50.0, 50.0]]
+
+
 def test_the_page_has_both_methods_at_the_end(place):
     rows = [row(run, 10.0, 20.0) for run in against_moe.runs(["digits"])["digits", "moe", 4]]
     rows += [row(run, 1.0, 2.0) for run in against_moe.runs(["digits"])["digits", "sal", 4][:2]]
