@@ -48,8 +48,12 @@ def measure(by_run: Mapping[str, Mapping[str, Any]], runs: Sequence[Run], metric
 
 def apart(plus: Measured, minus: Measured) -> Measured:
     """The differences between runs of the same seed, of the seeds that both have."""
-    both = sorted(plus.values.keys() & minus.values.keys())
-    return Measured({seed: plus.values[seed] - minus.values[seed] for seed in both}, 0)
+    return Measured(differences(plus.values, minus.values), 0)
+
+
+def differences(plus: Mapping[int, float], minus: Mapping[int, float]) -> dict[int, float]:
+    """plus - minus by seed, of the seeds that both have."""
+    return {seed: plus[seed] - minus[seed] for seed in sorted(plus.keys() & minus.keys())}
 
 
 @dataclass(frozen=True)

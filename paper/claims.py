@@ -33,10 +33,10 @@ from paper import (
     scaling,
     tuning,
 )
-from paper.cells import SEEDS
+from paper.cells import SEEDS, differences
 from paper.options import carry_out
 from paper.paired import ALPHA, Comparison, against_zero, holm, paired, slope
-from paper.results import current, key, read
+from paper.results import counting, key, read
 from sal import credit
 from sal.data import DATASETS
 from sal.net import forward
@@ -107,7 +107,7 @@ class Ledgers:
     def of(self, experiment: str) -> Mapping[str, Mapping[str, Any]]:
         """The rows of an experiment that count."""
         if experiment not in self._ledgers:
-            self._ledgers[experiment] = current(read(self.place.ledger(experiment))[0])
+            self._ledgers[experiment] = counting(self.place, experiment)
         return self._ledgers[experiment]
 
     def rows(self, recipe: str, dataset: str, column: str) -> Rows:
@@ -220,11 +220,7 @@ def gap_grows_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
     comparisons = {}
     for dataset in scaling.PAPERS:
         sal, bp = (_scaled(ledgers, "figure2", dataset, method) for method in ("sal", "bp"))
-        gap = {
-            depth: {seed: own[seed] - bp[depth][seed] for seed in own.keys() & bp[depth].keys()}
-            for depth, own in sal.items()
-            if depth in bp
-        }
+        gap = {depth: differences(sal[depth], bp[depth]) for depth in sal if depth in bp}
         comparisons[f"{DATASETS[dataset].title}, a doubling of depth"] = against_zero(_slopes(gap))
     return judge(comparisons)
 

@@ -24,7 +24,7 @@ from paper.cells import SEEDS, Measured, apart, measure, published
 from paper.options import add_machine_options, carry_out, seeds, train
 from paper.recovery import study as recovery
 from paper.recovery.settings import OF_DATA, OF_ROUTING, QUESTIONS, Setting
-from paper.results import current, key, read
+from paper.results import counting, key, read
 from paper.settings import PUBLISHED
 from sal.data import DATASETS
 from sal.run import Run
@@ -83,8 +83,7 @@ def runs(count: int = SEEDS) -> list[Run]:
 
 def ledgers(place: paths.Place) -> ByRun:
     """The rows that count, of the experiments that have such runs."""
-    names = (convergence.EXPERIMENT, recovery.EXPERIMENT, EXPERIMENT)
-    return current([row for name in names for row in read(place.ledger(name))[0]])
+    return counting(place, convergence.EXPERIMENT, recovery.EXPERIMENT, EXPERIMENT)
 
 
 def matters(question: str, dataset: str, areas: int) -> bool:

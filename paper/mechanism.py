@@ -31,7 +31,7 @@ from baselines import learner_class
 from paper import paths, style, tuning
 from paper.cells import SEEDS
 from paper.options import add_machine_options, carry_out, of_the_paper, seeds, train
-from paper.results import current, key, read
+from paper.results import counting, key
 from sal.data import DATASETS
 from sal.data.partition import Partition
 from sal.learner import Learner
@@ -197,7 +197,7 @@ def runs(by_run: tuning.ByRun, datasets: Sequence[str], seeds: int = SEEDS) -> C
 
 def curves(place: paths.Place) -> pd.DataFrame:
     """Every quantity after every epoch: mean and sample standard deviation over seeds."""
-    by_run = current(read(place.ledger(EXPERIMENT))[0])
+    by_run = counting(place, EXPERIMENT)
     lines = []
     for (dataset, recipe, column), own in runs(tuning.ledgers(place), tuple(DATASETS)).items():
         there = [by_run[key(run)] for run in own if key(run) in by_run]

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from paper.cells import SEEDS
+from paper.cells import SEEDS, differences
 
 ALPHA = 0.05
 """Of p after Holm's correction."""
@@ -49,8 +49,7 @@ class Comparison:
 
 def paired(plus: Mapping[int, float], minus: Mapping[int, float]) -> Comparison | None:
     """plus - minus over the seeds that both have; None below two."""
-    both = sorted(plus.keys() & minus.keys())
-    return against_zero({seed: plus[seed] - minus[seed] for seed in both})
+    return against_zero(differences(plus, minus))
 
 
 def against_zero(values: Mapping[int, float]) -> Comparison | None:

@@ -161,6 +161,11 @@ def current(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return {identity(row): row for row in rows if is_current(row)}
 
 
+def counting(place: paths.Place, *experiments: str) -> dict[str, Mapping[str, Any]]:
+    """``current`` of the ledgers of some experiments together."""
+    return current([row for name in experiments for row in read(place.ledger(name))[0]])
+
+
 def is_current(row: Mapping[str, Any]) -> bool:
     """Whether a row is of a data set and a method as they are here."""
     try:

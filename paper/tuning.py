@@ -30,7 +30,7 @@ from baselines import BUILT_IN, learners
 from paper import against_moe, convergence, methods, paths, render, style
 from paper.cells import SEEDS, Measured, measure
 from paper.options import Trained, add_machine_options, carry_out, of_the_paper, train
-from paper.results import current, key, read
+from paper.results import counting, key
 from sal.config import Config
 from sal.data import DATASETS
 from sal.run import Run
@@ -143,8 +143,7 @@ def _best(found: Curve) -> int:
 
 def ledgers(place: paths.Place) -> dict[str, Mapping[str, Any]]:
     """The rows that count, of the tuning and of Table 2."""
-    names = (convergence.EXPERIMENT, EXPERIMENT)
-    return current([row for name in names for row in read(place.ledger(name))[0]])
+    return counting(place, convergence.EXPERIMENT, EXPERIMENT)
 
 
 def result(by_run: ByRun, dataset: str, column: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from paper import (
 )
 from paper.cells import Cell
 from paper.report import curves, html
-from paper.results import current, key, read
+from paper.results import counting, key, read
 from paper.settings import PUBLISHED
 from sal.run import Run
 
@@ -86,7 +86,7 @@ def tables(place: paths.Place) -> dict[str, list[Cell]]:
 
 def drills(place: paths.Place, of_tables: Mapping[str, Sequence[Cell]]) -> list[Drill]:
     """The runs behind every cell that was run."""
-    by_run = current(read(place.ledger(convergence.EXPERIMENT))[0])
+    by_run = counting(place, convergence.EXPERIMENT)
     found = []
     for (dataset, column), runs in convergence.runs().items():
         rows = [by_run[key(run)] for run in runs if key(run) in by_run]
