@@ -20,12 +20,12 @@ from rich.console import Console
 from baselines import learner_class
 from paper import paths, render
 from paper.cells import Measured, measure
-from paper.options import add_machine_options, carry_out
+from paper.options import add_machine_options, carry_out, machines
 from paper.results import check_writable, current, read
 from paper.runner import make
 from sal.config import NetConfig
 from sal.data import load
-from sal.run import Run, set_up_device
+from sal.run import Run
 from sal.train import Protocol
 
 EXPERIMENT = SESSION = "anchors"
@@ -126,13 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, console: Console) -> int:
     place, failed = paths.committed(), {}
     if not options.render_only:
-        set_up_device(options.device)
+        machine = machines(options, place)
         check_writable(place.ledger(EXPERIMENT))
         load("mnist")
         every = [run for own in runs().values() for run in own]
-        failed = make(
-            every, EXPERIMENT, place, console, device=options.device, jobs=options.jobs
-        ).failed
+        failed = make(every, EXPERIMENT, place, console, **machine).failed
     texts = pages(place)
     paths.write(texts)
     print(*(text for path, text in texts.items() if path.suffix == ".md"))

@@ -6,10 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from joblib import cpu_count
 from rich.console import Console
 
+from paper.backends import Backend
+from paper.backends.here import Here
+from paper.backends.processes import Processes
 from paper.cells import SEEDS
 from paper.paths import Place
 from paper.results import LedgerError, check_writable, read
@@ -65,16 +69,94 @@ def seeds(text: str) -> int:
     return int(text)
 
 
+BACKENDS = {
+    "processes": "a worker process each on this machine",
+    "loky": "the same by joblib's loky",
+    "here": "one after another in this process, for a debugger",
+    "dask": "on a Dask cluster that is there: --scheduler",
+    "slurm": "as jobs of Slurm through submitit: --submit",
+}
+"""Where runs can be carried out; the first is the default."""
+
+
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--device`` and ``--jobs``."""
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
-    parser.add_argument(
+    """Adds ``--device``, ``--jobs``, and ``--backend`` with what belongs to it."""
+    group = parser.add_argument_group("machines")
+    group.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
+    group.add_argument(
         "--jobs",
         type=count,
         metavar="N",
         default=cpu_count(),
-        help="runs side by side, one thread each; default the number of cores",
+        help="runs side by side, one thread each; default the number of cores. Dask takes what "
+        "its workers can do",
     )
+    default, *_ = BACKENDS
+    group.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=default,
+        help="; ".join(f"{name}: {what}" for name, what in BACKENDS.items())
+        + f". Default {default}. Clusters need the same files as this machine",
+    )
+    group.add_argument("--scheduler", metavar="ADDRESS", help="Dask's, such as tcp://host:8786")
+    group.add_argument(
+        "--submit",
+        nargs="+",
+        type=_parameter,
+        default=[],
+        metavar="KEY=VALUE",
+        help="for submitit, such as slurm_partition=cpu timeout_min=240; cluster=local tries it "
+        "without Slurm",
+    )
+
+
+def _parameter(text: str) -> tuple[str, str | int]:
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, got {text!r}")
+    return key, int(value) if value.isdecimal() else value
+
+
+def machines(options: argparse.Namespace, place: Place) -> dict[str, Any]:
+    """Device and backend of ``runner.make``, as asked for by ``add_machine_options``.
+
+    Raises:
+        ValueError: The device is not there, a package is missing, or an option that the backend
+            needs; or there is one that it does not.
+    """
+    backend = options.backend
+    for name, used_by in (("scheduler", "dask"), ("submit", "slurm")):
+        if getattr(options, name) and backend != used_by:
+            raise ValueError(f"--{name} is for --backend {used_by}, not for {backend}")
+    try:
+        chosen = _backend(options, place)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"--backend {backend} needs the package {error.name}: pip install 'sal-repro[cluster]'"
+        ) from error
+    if backend not in ("dask", "slurm"):  # whose machines find out for themselves
+        set_up_device(options.device)
+    return {"device": options.device, "backend": chosen}
+
+
+def _backend(options: argparse.Namespace, place: Place) -> Backend:
+    # Those of clusters are imported where they are used: their packages are optional.
+    match options.backend:
+        case "here":
+            return Here()
+        case "dask":
+            from paper.backends.dask import Dask
+
+            if not options.scheduler:
+                raise ValueError("--backend dask needs --scheduler, such as tcp://host:8786")
+            return Dask(options.scheduler)
+        case "slurm":
+            from paper.backends.slurm import Slurm
+
+            return Slurm(place.checkpoints() / "submitit", options.jobs, dict(options.submit))
+        case name:
+            return Processes(options.jobs, by_loky=name == "loky")
 
 
 def of_the_paper(name: str) -> str:
@@ -140,16 +222,15 @@ def train(
         probe: As in ``runner.make``.
 
     Raises:
-        ValueError: The device is not there.
+        ValueError: As for ``machines``.
         LedgerError: The ledger cannot be written.
     """
-    set_up_device(options.device)
+    machine = machines(options, place)
     ledger = place.ledger(experiment)
     check_writable(ledger)
     needed = {run.dataset for run in missing(runs, read(ledger)[0])}
     absent, corrupt = not_at_hand([name for name in DATASETS if name in needed])
     todo = [run for run in runs if run.dataset not in absent | corrupt]
-    machine = {"device": options.device, "jobs": options.jobs}
     summary = make(todo, experiment, place, console, **machine, probe=probe)
     failures = {DATASETS[name].title: error for name, error in corrupt.items()} | summary.failed
     if by_name:

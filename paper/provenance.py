@@ -25,11 +25,8 @@ def git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def provenance(device: str) -> dict:
-    """The part of a ledger row that says where it was made, as things stand now.
-
-    Take it before training: commits and edits during a run are not what the run is made from.
-    """
+def code() -> dict:
+    """The part of a ledger row that says what it was made by, as things stand now."""
     root = git("rev-parse", "--show-toplevel")
     is_ours = root is not None and Path(root).resolve() == REPOSITORY
     sha = git("rev-parse", "HEAD") if is_ours else None
@@ -38,6 +35,16 @@ def provenance(device: str) -> dict:
         "git_sha": sha,
         "git_dirty": None if sha is None else changed != "",
         "torch_version": torch.__version__,
+    }
+
+
+def provenance(device: str) -> dict:
+    """``code``, and the machine.
+
+    Take it before training: commits and edits during a run are not what the run is made from.
+    """
+    return {
+        **code(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "machine": {
             "cpu": _cpu_model(),

@@ -1,24 +1,17 @@
 """Carries out runs: side by side, resumable, with a progress bar, into the ledger.
 
-Runs are spread over worker processes, each with one thread. The parent alone writes the ledger, one
-row as soon as a run ends, so an interruption loses at most the runs in flight; and when the parent
-ends, however it ends, its workers end too.
+A backend spreads runs over workers, each with one thread. This process alone writes the ledger, one
+row as soon as a run ends, so an interruption loses at most the runs in flight.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import pkgutil
-import signal
-import threading
-from collections import Counter, deque
+import platform
+from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -35,16 +28,14 @@ from rich.progress import (
 )
 
 from baselines import learner_class
+from paper.backends import Backend, OnEpoch
+from paper.backends.here import Here
 from paper.paths import Place
-from paper.provenance import provenance
+from paper.provenance import code, provenance
 from paper.results import append, check_writable, current, identity, key, read, why_stale
 from sal.data import find, known_digest, load
 from sal.run import Run, execute
 from sal.train import CHECKPOINT_AFTER
-
-ATTEMPTS = 3
-"""How often a run is tried whose worker is killed."""
-POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,8 +44,8 @@ class Task:
 
     experiment: str
     device: str
-    provenance: str
-    """As JSON, taken before the first run starts."""
+    code: str
+    """``provenance.code`` as JSON, taken before the first run: workers must have the same."""
     checkpoint_after: float
     probe: str | None = None
     """Where a ``sal.train.Probe`` is, such as "paper.mechanism:probe"; None: none."""
@@ -68,7 +59,11 @@ class Task:
         probe: str | None = None,
     ) -> Task:
         """For runs that start now."""
-        return cls(experiment, device, json.dumps(provenance(device)), checkpoint_after, probe)
+        return cls(experiment, device, json.dumps(code()), checkpoint_after, probe)
+
+
+Job = tuple[Run, Task, Path]
+"""A run and where its checkpoint is: what a worker is given."""
 
 
 @dataclass
@@ -88,7 +83,7 @@ def make(
     console: Console,
     *,
     device: str = "cpu",
-    jobs: int = 1,
+    backend: Backend = Here(),  # noqa: B008 (it does not change)
     checkpoint_after: float = CHECKPOINT_AFTER,
     probe: str | None = None,
 ) -> Summary:
@@ -99,6 +94,7 @@ def make(
 
     Raises:
         LedgerError: The ledger cannot be written. What was written before stands.
+        ValueError: The backend cannot be used as it was set up.
         KeyboardInterrupt: Ctrl-C; what was written before stands.
     """
     ledger = place.ledger(experiment)
@@ -111,19 +107,26 @@ def make(
     if not todo:
         return summary
     task = Task.now(experiment, device, checkpoint_after, probe)
-    tasks = [(run, task, _checkpoint(place, run, task)) for run in todo]
+    jobs: list[Job] = [(run, task, _checkpoint(place, run, task)) for run in todo]
     with _progress(console) as progress:
         bar = progress.add_task("", total=sum(map(_cost, todo)), runs=f"0/{len(todo)} runs")
-        for ended, row, error in _in_parallel(
-            tasks, min(jobs, len(tasks)), lambda run: progress.advance(bar, _cost(run, epochs=1))
-        ):
-            run, _, checkpoint = ended
+        seen = Counter()  # epochs of each run, not once more where it starts anew
+
+        def on_epoch(job: Job, epoch: int) -> None:
+            run = job[0]
+            if (more := epoch - seen[run]) > 0:
+                seen[run] = epoch
+                progress.advance(bar, more * _cost(run, epochs=1))
+
+        for job, row, error in backend.carry_out(jobs, _work, on_epoch):
+            run, _, checkpoint = job
             if error is None:
                 append(ledger, row)
                 _discard(checkpoint)
                 summary.done += 1
             else:
                 summary.failed[run.label] = error
+            on_epoch(job, run.protocol.epochs)
             finished = summary.done + len(summary.failed)
             progress.update(bar, runs=f"{finished}/{len(todo)} runs")
             console.print(f"  {run.label}: {error or _metrics(row)}", highlight=False, markup=False)
@@ -131,7 +134,13 @@ def make(
 
 
 def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None) -> dict[str, Any]:
-    """Carries out one run and makes its ledger row."""
+    """Carries out one run and makes its ledger row.
+
+    Raises:
+        RuntimeError: The code here is not what the task was started with.
+        Exception: Whatever the run raises.
+    """
+    here = _agreed(task)
     data = _dataset(run.dataset)
     outcome, split = execute(
         run,
@@ -157,9 +166,26 @@ def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None)
         "weights_sha256": outcome.weights_sha256,
         "data_sha256": data.sha256,
         "learner_version": learner_class(run.learner).version,
-        **json.loads(task.provenance),
+        **here,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _agreed(task: Task) -> dict[str, Any]:
+    """This process's own provenance."""
+    here = _provenance(task.device)
+    for name, wanted in json.loads(task.code).items():
+        if here[name] != wanted:
+            raise RuntimeError(
+                f"{name} of the worker on {platform.node()} is {here[name]}, of the command that "
+                f"gave it the run {wanted}: bring both to the same state and start both anew"
+            )
+    return here
+
+
+@lru_cache(maxsize=1)
+def _provenance(device: str) -> dict[str, Any]:
+    return provenance(device)  # what this process has imported, whatever is committed later
 
 
 @lru_cache(maxsize=1)
@@ -241,80 +267,6 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _in_parallel(tasks, jobs, on_epoch):
-    """Yields (task, row, None) or (task, None, error) as runs end; restarts workers that die."""
-    waiting, attempts = deque(tasks), Counter()
-    context = multiprocessing.get_context("spawn")
-    while waiting:
-        epochs = context.SimpleQueue()
-        alive, parent = context.Pipe(duplex=False)  # closes with this process: see _watch
-        threading.Thread(target=_listen, args=(epochs, on_epoch), daemon=True).start()
-        pool = ProcessPoolExecutor(
-            jobs, mp_context=context, initializer=_start_worker, initargs=(epochs, alive)
-        )
-        flying: dict[Future, tuple] = {}
-        try:
-            while waiting or flying:
-                while waiting and _may_start(waiting[0], flying.values(), attempts, jobs):
-                    with _sigint_held():
-                        flying[pool.submit(_work, *waiting[0])] = waiting[0]
-                    waiting.popleft()  # not before: submit raises if a worker has died
-                for future in wait(flying, POLL_SECONDS, FIRST_COMPLETED).done:
-                    task = flying[future]
-                    row, error = future.result()
-                    del flying[future]
-                    yield task, row, error
-        except BrokenProcessPool:
-            for task in flying.values():
-                attempts[task] += 1
-                if attempts[task] < ATTEMPTS:
-                    waiting.append(task)
-                else:
-                    yield task, None, f"its worker was killed {ATTEMPTS} times (out of memory?)"
-        finally:
-            parent.close()  # ends workers that are still at it
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextmanager
-def _sigint_held():
-    """Holds Ctrl-C back, so that workers start without it: they inherit what is held back."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _may_start(task, flying, attempts, jobs) -> bool:
-    """Whether a task may start beside those in flight.
-
-    A death ends every task in flight. So a last attempt is made alone, that none fails for another.
-    """
-    if attempts[task] == ATTEMPTS - 1:
-        return not flying
-    return len(flying) < jobs and all(attempts[other] < ATTEMPTS - 1 for other in flying)
-
-
-def _listen(epochs, on_epoch) -> None:
-    while True:
-        on_epoch(epochs.get())
-
-
-def _start_worker(epochs, alive) -> None:
-    global _epochs
-    _epochs = epochs
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_watch, args=(alive,), daemon=True).start()
-
-
-def _watch(alive) -> None:
-    """Ends this worker as soon as its parent has ended, killed or not."""
-    with suppress(EOFError, OSError):
-        alive.recv()
-    os._exit(1)
-
-
 def _discard(checkpoint: Path) -> None:
     """Removes a checkpoint, and what a worker that was killed while writing it left."""
     if checkpoint.parent.is_dir():
@@ -323,11 +275,6 @@ def _discard(checkpoint: Path) -> None:
                 file.unlink(missing_ok=True)
 
 
-def _work(run: Run, task: Task, checkpoint: Path):
-    def on_epoch(epoch, outcomes) -> None:
-        _epochs.put(run)
-
-    try:
-        return run_row(run, task, checkpoint, on_epoch), None
-    except Exception as error:  # reported with the run's name; the other runs go on
-        return None, f"{type(error).__name__}: {error}"
+def _work(job: Job, on_epoch: OnEpoch) -> dict[str, Any]:
+    run, task, checkpoint = job
+    return run_row(run, task, checkpoint, lambda epoch, outcomes: on_epoch(epoch))

@@ -14,6 +14,8 @@ from rich.console import Console
 
 from baselines import BP, BPConfig
 from paper import check, convergence, options, paths
+from paper.backends.here import Here
+from paper.backends.processes import Processes
 from paper.results import COLUMNS, append, read
 from paper.runner import Summary, make
 from sal import SAL, SALConfig
@@ -59,7 +61,7 @@ def real_rows(tmp_path_factory):
 
 def test_a_row_says_all_about_its_run_and_equals_the_run_made_in_process(place, console):
     wanted = run(config=SALConfig(areas=(4,)), learner="sal")
-    assert make([wanted], "table2", place, console).done == 1
+    assert make([wanted], "table2", place, console, backend=Processes()).done == 1
     (row,) = rows(place)
     assert set(row) == set(COLUMNS)
     outcome, split = execute(wanted, SAL, load("digits"))
@@ -76,7 +78,7 @@ def test_a_row_says_all_about_its_run_and_equals_the_run_made_in_process(place, 
 
 def test_only_what_is_missing_is_made_and_the_rest_said_to_be_skipped(place, console, capsys):
     make([run(0)], "table2", place, console)
-    summary = make([run(0), run(1)], "table2", place, console, jobs=2)
+    summary = make([run(0), run(1)], "table2", place, console)
     assert (summary.done, summary.skipped, summary.failed) == (1, 1, {})
     assert "1 of 2 runs are in table2.jsonl already" in capsys.readouterr().out
     assert sorted(weights(place)) == [0, 1]
@@ -101,8 +103,8 @@ def test_a_stale_row_is_made_again_and_the_reason_said(place, console, capsys, c
 def test_side_by_side_gives_the_same_weights_as_one_by_one(place, tmp_path, console):
     other = paths.Place(tmp_path / "other", published=True)
     runs = [run(seed) for seed in range(3)]
-    make(runs, "table2", place, console, jobs=1)
-    make(runs, "table2", other, console, jobs=3)
+    make(runs, "table2", place, console, backend=Here())
+    make(runs, "table2", other, console, backend=Processes(3))
     assert weights(place) == weights(other)
     assert len(set(weights(place).values())) == 3
 
@@ -310,10 +312,10 @@ def no_training(place, monkeypatch, tmp_path):
 
 def test_missing_sets_are_named_and_an_error_only_if_asked_for(no_training, capsys):
     _, made = no_training
-    assert convergence.main(["table2"]) == 0
+    assert convergence.main(["table2", "--backend", "here"]) == 0
     assert "Left out, not at hand: Semeion, USPS, MNIST" in capsys.readouterr().out
     assert {run.dataset for run in made} == {"digits"}
-    assert convergence.main(["table2", "--datasets", "digits", "mnist"]) == 1
+    assert convergence.main(["table2", "--datasets", "digits", "mnist", "--backend", "here"]) == 1
     assert "error: MNIST: MNIST is not in the data folder" in capsys.readouterr().err
 
 
@@ -322,7 +324,7 @@ def test_a_corrupt_data_file_is_an_error_even_if_not_asked_for_and_the_rest_is_m
 ):
     folder, made = no_training
     (folder / "usps.npz").write_bytes(b"PK\x03\x04 cut off")
-    assert convergence.main(["table2"]) == 1
+    assert convergence.main(["table2", "--backend", "here"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: USPS: ")
     assert str(folder / "usps.npz") in error
@@ -337,7 +339,7 @@ def test_fresh_runs_are_compared_with_the_committed_ones(
     append(place.ledger("table2"), real_rows[0])
     append(place.ledger("table2"), real_rows[1] | {"weights_sha256": "0" * 64})
     arguments = ["--fresh", "--datasets", "digits", "--areas", "4", "--seeds", "1"]
-    assert convergence.main(["table2", *arguments]) == 0
+    assert convergence.main(["table2", *arguments, "--backend", "here"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "2 runs made, 0 there already, 0 failed" in output
     assert "1 of 2 runs that are in the committed ledger as well have the same weights" in output

@@ -109,7 +109,10 @@ def test_ablations_run_in_sals_setting_and_others_with_their_defaults():
 
 def main(*arguments):
     return convergence.main(
-        ["table2", "--datasets", "digits", "--areas", "4", "--seeds", "1", *arguments]
+        [
+            *("table2", "--datasets", "digits", "--areas", "4", "--seeds", "1"),
+            *("--backend", "here", *arguments),
+        ]
     )
 
 
@@ -139,7 +142,7 @@ def test_a_method_that_there_is_not_is_refused_before_anything_runs(here, capsys
 
 def test_a_method_with_areas_and_one_of_them_is_told_to_be_the_dense_net(here, capsys):
     quick = ["table2", "--datasets", "digits", "--areas", "1", "--seeds", "1", "--epochs", "1"]
-    assert convergence.main([*quick, "--learners", "moe"]) == 1
+    assert convergence.main([*quick, "--learners", "moe", "--backend", "here"]) == 1
     assert "moe: ValueError: one area is the dense net; give --areas" in capsys.readouterr().err
 
 

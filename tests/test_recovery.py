@@ -281,7 +281,7 @@ def small(monkeypatch, place):
 
 
 def test_the_study_is_run_once_and_reported_with_its_figures(small, capsys):
-    assert command.main(["--jobs", "2"]) == 0
+    assert command.main(["--backend", "here"]) == 0
     assert "winners: 4 of 4 runs" in capsys.readouterr().out
     text = (small.root / "README.md").read_text()
     assert "| winners | 2 | Digits | 1, 4 | 1 | 4 of 4 runs |" in text
@@ -292,13 +292,13 @@ def test_the_study_is_run_once_and_reported_with_its_figures(small, capsys):
         assert small.figure(name, "png").stat().st_size > 10_000
         assert small.figure(name, "pdf").read_bytes().startswith(b"%PDF")
     before = small.ledger("recovery").read_bytes()
-    assert command.main([]) == 0
+    assert command.main(["--backend", "here"]) == 0
     assert small.ledger("recovery").read_bytes() == before
     assert "4 of 4 runs are in recovery.jsonl already" in capsys.readouterr().out
 
 
 def test_what_is_left_out_is_reported_as_not_there(small, capsys):
-    assert command.main(["--datasets", "usps"]) == 1
+    assert command.main(["--datasets", "usps", "--backend", "here"]) == 1
     output = capsys.readouterr().out
     assert "winners: 0 of 4 runs" in output
     assert "the study is not complete" in output
@@ -314,7 +314,7 @@ def test_data_that_are_not_at_hand_are_named_before_anything_is_trained(
     monkeypatch.setenv("SAL_DATA_DIR", str(tmp_path / "empty"))
     monkeypatch.setenv("SAL_OFFLINE", "1")
     monkeypatch.setattr(command, "make", None)
-    assert command.main([]) == 1
+    assert command.main(["--backend", "here"]) == 1
     assert "error: usps:" in capsys.readouterr().err
 
 

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.progress import Progress
 
 from baselines import BPConfig
 from paper import paths, runner
+from paper.backends import KILLED
+from paper.backends.processes import Processes
 from paper.results import read
-from paper.runner import ATTEMPTS, make
+from paper.runner import make
 from sal.run import Run
 from sal.train import Protocol
-
-KILLED = f"its worker was killed {ATTEMPTS} times (out of memory?)"
 
 
 def run(seed=0, epochs=2, dataset="digits", hidden=(256,), batch_size=16):
@@ -46,20 +45,24 @@ def workers():
             command = Path(f"/proc/{pid}/cmdline").read_text()
         except OSError:  # gone
             continue
-        if int(stat[1]) == os.getpid() and stat[0] != "Z" and "spawn_main" in command:
+        is_worker = "spawn_main" in command or "LokyProcess" in command
+        if int(stat[1]) == os.getpid() and stat[0] != "Z" and is_worker:
             found.append(int(pid))
     return found
 
 
-def at_epochs(monkeypatch, act):
-    """Has ``act`` called with the size of its run's epochs (of the progress bar) at every epoch."""
-    advance = Progress.advance
+class Watched:
+    """Worker processes; ``act`` is called with a run and the number of each of its epochs."""
 
-    def advance_and_act(bar, task, size):
-        advance(bar, task, size)
-        act(size)
+    def __init__(self, act, backend=Processes()):  # noqa: B008
+        self.act, self.backend = act, backend
 
-    monkeypatch.setattr(Progress, "advance", advance_and_act)
+    def carry_out(self, jobs, work, on_epoch):
+        def on_epoch_and_act(job, epoch):
+            on_epoch(job, epoch)
+            self.act(job[0], epoch)
+
+        return self.backend.carry_out(jobs, work, on_epoch_and_act)
 
 
 def kill_workers():
@@ -81,15 +84,16 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 
 @needs_proc
 @pytest.mark.slow
-def test_a_run_beside_one_that_always_kills_its_worker_is_made(place, console, monkeypatch):
+@pytest.mark.parametrize("by_loky", [False, True])
+def test_a_run_beside_one_that_always_kills_its_worker_is_made(place, console, by_loky):
     deadly = run(0, epochs=100, hidden=(2000,), batch_size=1)  # of half a second an epoch
 
-    def kill_at_epochs_of_the_deadly(size):
-        if size == runner._cost(deadly, epochs=1):
+    def kill_at_epochs_of_the_deadly(run, epoch):
+        if run == deadly:
             kill_workers()
 
-    at_epochs(monkeypatch, kill_at_epochs_of_the_deadly)
-    summary = make([deadly, run(1, epochs=150)], "table2", place, console, jobs=2)
+    backend = Watched(kill_at_epochs_of_the_deadly, Processes(2, by_loky))
+    summary = make([deadly, run(1, epochs=150)], "table2", place, console, backend=backend)
     assert summary.failed == {deadly.label: KILLED}
     assert summary.done == 1
     assert seeds(place) == [1]
@@ -110,7 +114,7 @@ def test_no_run_is_forgotten_when_a_worker_is_killed_while_a_row_is_written(
 
     monkeypatch.setattr(runner, "append", append_and_kill)
     runs = [run(0), run(1, epochs=100), run(2), run(3)]
-    summary = make(runs, "table2", place, console, jobs=2)
+    summary = make(runs, "table2", place, console, backend=Processes(2))
     assert (summary.done, summary.failed) == (4, {})
     assert seeds(place) == [0, 1, 2, 3]
 
@@ -118,17 +122,16 @@ def test_no_run_is_forgotten_when_a_worker_is_killed_while_a_row_is_written(
 @needs_proc
 @pytest.mark.slow
 def test_a_run_whose_worker_is_killed_between_two_epochs_gives_the_same_weights(
-    place, tmp_path, console, monkeypatch
+    place, tmp_path, console
 ):
     epochs = []
 
-    def kill_at_the_third(size):
-        epochs.append(size)
+    def kill_at_the_third(run, epoch):
+        epochs.append(epoch)
         if len(epochs) == 3:
             kill_workers()
 
-    at_epochs(monkeypatch, kill_at_the_third)
-    make([run(epochs=150)], "table2", place, console)
+    make([run(epochs=150)], "table2", place, console, backend=Watched(kill_at_the_third))
     killed_after = len(epochs) - 150
     assert 3 <= killed_after < 150
     assert_as_if_undisturbed(run(epochs=150), place, tmp_path, console)
@@ -158,18 +161,18 @@ def test_a_torn_line_is_reported_with_its_place_whatever_brackets_that_has(tmp_p
 @needs_proc
 @pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_checkpoint_which_its_row_then_replaces(
-    place, tmp_path, console, monkeypatch
+    place, tmp_path, console
 ):
     epochs = []
 
-    def kill_at_the_twentieth(size):
-        epochs.append(size)
+    def kill_at_the_twentieth(run, epoch):
+        epochs.append(epoch)
         if len(epochs) == 20:
             assert list(place.checkpoints().glob("*.pt"))
             kill_workers()
 
-    at_epochs(monkeypatch, kill_at_the_twentieth)
-    make([run(epochs=60)], "table2", place, console, checkpoint_after=0)
+    backend = Watched(kill_at_the_twentieth)
+    make([run(epochs=60)], "table2", place, console, backend=backend, checkpoint_after=0)
     assert 60 <= len(epochs) <= 65, "it did not start anew"
     assert list(place.checkpoints().iterdir()) == []
     assert_as_if_undisturbed(run(epochs=60), place, tmp_path, console)

@@ -18,7 +18,7 @@ from sal.train import Protocol
 
 COLUMN = "Baseline"
 QUIET = Console(quiet=True)
-OPTIONS = argparse.Namespace(device="cpu", jobs=1)
+OPTIONS = argparse.Namespace(device="cpu", jobs=1, backend="here", scheduler=None, submit=[])
 
 
 def curve(*accuracies, first=0):

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from paper import paths
-from paper.options import add_machine_options, carry_out, count, not_at_hand, of_the_paper
+from paper.options import add_machine_options, carry_out, count, machines, not_at_hand, of_the_paper
 from paper.recovery import report
 from paper.recovery.study import EXPERIMENT, stages
 from paper.results import check_writable, current, read
 from paper.runner import make, missing
 from sal.data import DATASETS
-from sal.run import set_up_device
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +39,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 def _train(options: argparse.Namespace, place: paths.Place, console: Console) -> dict[str, object]:
     """Makes the runs of one stage after the other; returns what failed, and why."""
-    set_up_device(options.device)
+    machine = machines(options, place)
     ledger = place.ledger(EXPERIMENT)
     check_writable(ledger)
     only = [of_the_paper(name) for name in options.datasets or DATASETS]
@@ -57,7 +56,7 @@ def _train(options: argparse.Namespace, place: paths.Place, console: Console) ->
         if lacking := absent | corrupt:
             return lacking
         console.print(f"{stage.name}: {len(stage.settings)} settings, {len(runs)} runs")
-        summary = make(runs, EXPERIMENT, place, console, device=options.device, jobs=options.jobs)
+        summary = make(runs, EXPERIMENT, place, console, **machine)
         if summary.failed:
             return summary.failed
         rows, _ = read(ledger)

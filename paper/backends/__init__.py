@@ -1,0 +1,49 @@
+"""Where runs are carried out: in this process, in others of this machine, or on a cluster.
+
+A backend takes jobs, whatever they are, and what to do with one, and yields each with its outcome
+as it ends. Results do not depend on it: the bits are a run's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+ATTEMPTS = 3
+"""How often a job is tried whose worker is killed."""
+KILLED = f"its worker was killed {ATTEMPTS} times (out of memory?)"
+POLL_SECONDS = 0.2
+
+Job = TypeVar("Job", bound=Hashable)
+Result = TypeVar("Result")
+OnEpoch = Callable[[int], None]
+"""Told the number of each epoch, from 1, as it ends."""
+Work = Callable[[Job, OnEpoch], Result]
+"""Does a job; named at the top level of a module, since workers import it."""
+Ended = tuple[Job, Result | None, str | None]
+"""A job with its result, or None and why there is none."""
+
+
+class Backend(Protocol):
+    """Somewhere to carry out jobs."""
+
+    def carry_out(
+        self, jobs: Sequence[Job], work: Work, on_epoch: Callable[[Job, int], None]
+    ) -> Iterator[Ended]:
+        """Yields jobs as they end, in whatever order.
+
+        ``on_epoch`` is called for epochs of jobs under way, from any thread, where the backend can
+        tell. A job whose worker is killed is tried again, ``ATTEMPTS`` times in all.
+
+        Raises:
+            ValueError: The backend cannot be used as it was set up.
+        """
+        ...
+
+
+def outcome(work: Work, job: Job, on_epoch: OnEpoch) -> tuple[Result | None, str | None]:
+    """Result and error of ``work``: one job's error is told with its name, the others go on."""
+    try:
+        return work(job, on_epoch), None
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"

@@ -1,0 +1,311 @@
+"""Where runs are carried out makes no difference to them; a killed worker costs one attempt."""
+
+import argparse
+import io
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from baselines import BPConfig
+from paper import options, paths, runner
+from paper.backends import KILLED
+from paper.backends.here import Here
+from paper.backends.processes import Processes
+from paper.provenance import code
+from paper.results import read
+from paper.runner import make
+from sal import SALConfig
+from sal.run import Run
+from sal.train import Protocol
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+
+def run(seed=0, epochs=2, learner="bp", config=BPConfig()):  # noqa: B008
+    protocol = Protocol(epochs=epochs)
+    return Run(dataset="digits", learner=learner, config=config, seed=seed, protocol=protocol)
+
+
+RUNS = [run(), run(1, learner="sal", config=SALConfig(areas=(4,)))]
+LONG = run(2, epochs=100)  # of some seconds: long enough to be killed in the middle
+DEADLY = run(3, epochs=100)
+
+
+def made_by(backend, folder, runs=RUNS, **choices):
+    """Rows by seed, without what differs from run to run, and what failed."""
+    place = paths.Place(folder, published=True)
+    console = Console(file=io.StringIO(), width=1000)
+    summary = make(runs, "table2", place, console, backend=backend, **choices)
+    rows, problems = read(place.ledger("table2"))
+    assert problems == []
+    assert summary.failed or not list(place.checkpoints().glob("*.pt*"))
+    for row in rows:
+        del row["seconds"], row["finished"]
+    return {row["seed"]: row for row in rows}, summary.failed
+
+
+@pytest.fixture(scope="module")
+def made_here(tmp_path_factory):
+    rows, failed = made_by(Here(), tmp_path_factory.mktemp("here"), [*RUNS, LONG])
+    assert failed == {}
+    return rows
+
+
+class Watched:
+    """A backend; ``act`` is called with each run and the number of each epoch that it tells of."""
+
+    def __init__(self, backend, act):
+        self.backend, self.act = backend, act
+
+    def carry_out(self, jobs, work, on_epoch):
+        def on_epoch_and_act(job, epoch):
+            on_epoch(job, epoch)
+            self.act(job[0], epoch)
+
+        return self.backend.carry_out(jobs, work, on_epoch_and_act)
+
+
+@contextmanager
+def dask_cluster(workers=2, threads=1, failures=3):
+    """A real cluster on this machine, with nannies that replace workers that die."""
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    from paper.backends.dask import Dask
+
+    settings = {"distributed.scheduler.allowed-failures": failures}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=True,
+            dashboard_address=None,
+            silence_logs="CRITICAL",
+        ) as cluster,
+    ):
+        yield cluster, Dask(cluster.scheduler_address)
+
+
+def slurm(folder, count=2, **parameters):
+    pytest.importorskip("submitit")
+    from paper.backends.slurm import Slurm
+
+    return Slurm(folder, count, {"cluster": "local", "timeout_min": 5, **parameters})
+
+
+def kill(pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    return len(pids)
+
+
+def workers_of(cluster):
+    return [worker.pid for worker in cluster.workers.values() if worker.pid]
+
+
+@pytest.mark.parametrize("by_loky", [False, True])
+def test_worker_processes_give_the_bits_of_this_process(tmp_path, made_here, by_loky):
+    rows, failed = made_by(Processes(2, by_loky), tmp_path)
+    assert (rows, failed) == ({seed: made_here[seed] for seed in (0, 1)}, {})
+
+
+@pytest.mark.slow
+def test_dask_gives_the_bits_of_this_process_and_tells_epochs(tmp_path, made_here):
+    epochs = []
+    with dask_cluster() as (_, backend):
+        rows, failed = made_by(
+            Watched(backend, lambda run, epoch: epochs.append((run.seed, epoch))), tmp_path
+        )
+    assert (rows, failed) == ({seed: made_here[seed] for seed in (0, 1)}, {})
+    assert set(epochs) <= {(seed, epoch) for seed in (0, 1) for epoch in (1, 2)}
+    assert epochs
+
+
+@pytest.mark.slow
+def test_submitit_gives_the_bits_of_this_process(tmp_path, made_here):
+    rows, failed = made_by(slurm(tmp_path / "jobs"), tmp_path)
+    assert (rows, failed) == ({seed: made_here[seed] for seed in (0, 1)}, {})
+
+
+@needs_proc
+@pytest.mark.slow
+def test_a_dask_worker_killed_in_mid_run_costs_no_run_and_no_bit(tmp_path, made_here):
+    killed = []
+    with dask_cluster(workers=1) as (cluster, backend):
+
+        def kill_at_the_third(run, epoch):
+            if run == LONG and epoch >= 3 and not killed:
+                killed.append(kill(workers_of(cluster)))
+
+        rows, failed = made_by(Watched(backend, kill_at_the_third), tmp_path, [LONG, RUNS[0]])
+    assert killed == [1]
+    assert (rows, failed) == ({seed: made_here[seed] for seed in (0, 2)}, {})
+
+
+@needs_proc
+@pytest.mark.slow
+def test_a_run_that_always_kills_its_dask_worker_is_given_up_and_the_others_are_made(tmp_path):
+    with dask_cluster(workers=1, failures=1) as (cluster, backend):
+
+        def kill_the_deadly(run, epoch):
+            if run == DEADLY and epoch >= 1:
+                kill(workers_of(cluster))
+
+        rows, failed = made_by(Watched(backend, kill_the_deadly), tmp_path, [DEADLY])
+        assert (rows, failed) == ({}, {DEADLY.label: KILLED})
+
+
+def submitted(folder):
+    """Processes of this machine that do a job of submitit from this folder."""
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:  # gone
+            continue
+        if "submitit.core._submit" in command and str(folder) in command:
+            found.append(int(pid))
+    return found
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 3])
+def test_a_job_of_submitit_killed_in_mid_run_costs_no_bit_and_is_given_up_at_the_third(
+    tmp_path, made_here, monkeypatch, kills
+):
+    backend = slurm(tmp_path / "jobs", count=1)
+    monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 1)  # for slow file systems
+    jobs, killed, sleep = tmp_path / "jobs", [], time.sleep
+
+    def kill_when_it_has_begun(seconds):
+        for state in (tmp_path / "checkpoints").glob("*.pt"):
+            if len(killed) < kills and state.stat().st_mtime_ns not in killed and submitted(jobs):
+                killed.append(state.stat().st_mtime_ns)
+                assert kill(submitted(jobs)) == 1
+        sleep(seconds)
+
+    monkeypatch.setattr("paper.backends.slurm.time.sleep", kill_when_it_has_begun)
+    rows, failed = made_by(backend, tmp_path, [LONG], checkpoint_after=0)
+    assert len(killed) == kills
+    if kills == 1:
+        assert (rows, failed) == ({2: made_here[2]}, {})
+    else:
+        assert rows == {}
+        assert KILLED in failed[LONG.label]
+        assert ".err" in failed[LONG.label]
+
+
+def test_an_error_of_a_run_is_told_and_the_other_runs_are_made(tmp_path, made_here, monkeypatch):
+    monkeypatch.setenv("SAL_DATA_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("SAL_OFFLINE", "1")
+    absent = Run(
+        dataset="usps", learner="bp", config=BPConfig(), seed=0, protocol=Protocol(epochs=1)
+    )
+    rows, failed = made_by(Here(), tmp_path, [absent, RUNS[0]])
+    assert rows == {0: made_here[0]}
+    (why,) = failed.values()
+    assert why.startswith("DataMissing: ")
+
+
+def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
+    other = code() | {"git_sha": "f" * 40}
+    monkeypatch.setattr(runner, "code", lambda: other)
+    rows, failed = made_by(Processes(), tmp_path, [RUNS[0]])
+    assert rows == {}
+    (why,) = failed.values()
+    assert re.search(r"git_sha of the worker on .* is .*, of the command .* f{40}: bring both", why)
+
+
+@pytest.mark.slow
+def test_a_dask_worker_of_several_threads_is_refused(tmp_path):
+    with dask_cluster(workers=1, threads=2) as (_, backend):
+        rows, failed = made_by(backend, tmp_path, [RUNS[0]])
+    assert rows == {}
+    assert "start workers with --nthreads 1" in failed[RUNS[0].label]
+
+
+def chosen(*arguments, tmp_path=Path()):
+    parser = argparse.ArgumentParser()
+    options.add_machine_options(parser)
+    place = paths.Place(tmp_path, published=True)
+    return options.machines(parser.parse_args(arguments), place)["backend"]
+
+
+def test_the_command_line_chooses_a_backend(tmp_path):
+    assert chosen("--jobs", "3") == Processes(3)
+    assert chosen("--jobs", "3", "--backend", "loky") == Processes(3, by_loky=True)
+    assert chosen("--backend", "here") == Here()
+
+
+def test_the_command_line_chooses_a_cluster(tmp_path):
+    pytest.importorskip("distributed")
+    pytest.importorskip("submitit")
+    dask = chosen("--backend", "dask", "--scheduler", "tcp://host:1")
+    assert dask.address == "tcp://host:1"
+    arguments = ("--submit", "slurm_partition=cpu", "timeout_min=240", "--jobs", "7")
+    slurm = chosen("--backend", "slurm", *arguments, tmp_path=tmp_path)
+    assert slurm.parameters == {"slurm_partition": "cpu", "timeout_min": 240}
+    assert (slurm.count, slurm.folder) == (7, tmp_path / "checkpoints" / "submitit")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--backend", "dask"], "--backend dask needs --scheduler"),
+        (["--scheduler", "tcp://host:1"], "--scheduler is for --backend dask, not for processes"),
+        (["--submit", "timeout_min=1"], "--submit is for --backend slurm, not for processes"),
+    ],
+)
+def test_options_that_do_not_belong_together_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        chosen(*arguments)
+
+
+@pytest.mark.parametrize("backend", ["dask", "slurm"])
+def test_a_package_that_is_missing_is_named_with_how_to_get_it(monkeypatch, backend):
+    package = {"dask": "distributed", "slurm": "submitit"}[backend]
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"paper.backends.{backend}", raising=False)
+    scheduler = ["--scheduler", "tcp://host:1"] if backend == "dask" else []
+    with pytest.raises(ValueError, match=f"needs the package {package}: pip install"):
+        chosen("--backend", backend, *scheduler)
+
+
+@pytest.mark.parametrize("text", ["timeout_min", "=3", "timeout_min="])
+def test_a_parameter_that_is_none_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        chosen("--backend", "slurm", "--submit", text)
+    assert f"must be KEY=VALUE, got '{text}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cluster": "slurm"}, "submitit cannot submit to slurm with .*5.: Could not detect"),
+        ({"cluster": "moon"}, "cannot submit to moon .* any executor named moon"),
+        ({"timeout": 5}, "cannot submit to local with .*timeout"),
+    ],
+)
+@pytest.mark.skipif(shutil.which("srun") is not None, reason="there is a Slurm here")
+def test_a_cluster_that_is_not_there_is_named_and_nothing_is_run(tmp_path, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        made_by(slurm(tmp_path / "jobs", **parameters), tmp_path)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    from paper.backends import dask
+
+    monkeypatch.setattr(dask, "CONNECT_WITHIN", "1s")
+    with pytest.raises(ValueError, match="no Dask scheduler answers at tcp://127.0.0.1:1 within"):
+        made_by(dask.Dask("tcp://127.0.0.1:1"), tmp_path)
