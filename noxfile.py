@@ -28,6 +28,22 @@ def tests(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "pytest", *session.posargs)
 
 
+@nox.session(venv_backend="none", default=False)
+def mutants(session: nox.Session) -> None:
+    """Put a dozen defects of one line into a copy of the code; a test has to find each."""
+    session.run(sys.executable, "tests/mutants.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """Build the API reference in docs/build/html, run its examples; arguments go to sphinx."""
+    for builder in ("html", "doctest"):
+        session.run(
+            *(sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"),
+            *("--builder", builder, *session.posargs, "docs", f"docs/build/{builder}"),
+        )
+
+
 @nox.session(name="list", venv_backend="none", default=False)
 def list_(session: nox.Session) -> None:
     """List the methods and the data sets, one line each."""
@@ -80,6 +96,12 @@ def reproduce_table3(session: nox.Session) -> None:
 def reproduce_table4(session: nox.Session) -> None:
     """The same, printing Table 4, validation loss; arguments go to paper.convergence."""
     session.run(sys.executable, "-m", "paper.convergence", "table4", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def merge(session: nox.Session) -> None:
+    """Bring runs made elsewhere into the ledgers (-- DIR...); arguments go to paper.merge."""
+    session.run(sys.executable, "-m", "paper.merge", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

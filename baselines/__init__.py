@@ -118,6 +118,14 @@ def learner_class(name: str) -> type[Learner]:
 
     Raises:
         ValueError: There is none; the message says why if it was left out, and lists the others.
+
+    Example:
+        >>> from baselines import learner_class
+        >>> learner_class("dfa")
+        <class 'baselines.dfa.DFA'>
+        >>> learner_class("dfaa")
+        Traceback (most recent call last):
+        ValueError: no method named 'dfaa'; there are bp, ... Did you mean 'dfa'?
     """
     if name in learners():
         return learners()[name]

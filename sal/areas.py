@@ -55,7 +55,8 @@ def descend_(
     """In place, for every chosen area k: W_k -= lr / n_k * sum of x delta^T over S_k (eq. 7 and 8).
 
     S_k holds the samples that chose k, m is the batch size. The paper's divisor is lost; ``norm``
-    says what n_k is: m / K (``share``, the area's fair share), m (``batch``), |S_k| (``count``).
+    says what n_k is: m / K (``share``, the area's fair share), m (``batch``), or the size of S_k
+    (``count``).
     """
     K, m = w_RKDH.shape[1], x_RBD.shape[1]
     if area_RB is None:

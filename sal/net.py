@@ -153,6 +153,14 @@ def choose(r_RBF: Tensor, prototypes_RKF: Tensor | None) -> Tensor:
 
     Scores are plain inner products, so scaling all prototypes by one positive number changes
     nothing. Ties take the lowest index. Without prototypes the features are the scores.
+
+    Example:
+        >>> import torch
+        >>> from sal.net import choose
+        >>> r_RBF = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [-1.0, -1.0]]])
+        >>> prototypes_RKF = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+        >>> choose(r_RBF, prototypes_RKF).tolist()
+        [[0, 1, 0]]
     """
     scores_RBK = r_RBF if prototypes_RKF is None else r_RBF @ prototypes_RKF.mT
     return torch.argmax(scores_RBK, dim=-1)

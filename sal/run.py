@@ -20,7 +20,16 @@ from sal.train import CHECKPOINT_AFTER, Outcome, Probe, Protocol, train
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run, before it is made. Two equal runs on equal data give equal results."""
+    """One run, before it is made. Two equal runs on equal data give equal results.
+
+    Example:
+        >>> from sal import SALConfig
+        >>> from sal.run import Run
+        >>> from sal.train import Protocol
+        >>> config, protocol = SALConfig(areas=(4,)), Protocol(lr=0.01)
+        >>> Run(dataset="usps", learner="sal", config=config, seed=0, protocol=protocol).label
+        'usps sal K=4 lr=0.01 seed 0'
+    """
 
     dataset: str
     """Key of the data set, as ``sal.data.find`` knows it."""

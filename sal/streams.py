@@ -25,6 +25,13 @@ class Streams:
 
     Raises:
         ValueError: The seed is negative or not an integer.
+
+    Example:
+        >>> from sal import Streams
+        >>> Streams(0).integer("weights", 0) == Streams(0).integer("weights", 0)
+        True
+        >>> Streams(0).integer("weights", 0) == Streams(0).integer("weights", 1)
+        False
     """
 
     seed: int

@@ -82,7 +82,7 @@ class Outcome:
     """What one replica's training gave."""
 
     status: str = "ok"
-    """ok, or diverged: a loss that is not finite, after which the replica is left alone."""
+    """ok, or diverged where a loss is not finite, after which the replica is left alone."""
     history: dict[str, list] = field(default_factory=dict)
     """One value an epoch: accuracy (percent of the validation part), train_accuracy, train_loss,
     val_loss (mean cross-entropy in nats of the net as it stands after the epoch), usage:<layer>,

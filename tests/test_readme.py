@@ -46,7 +46,7 @@ def ci_command() -> str:
 
 
 def test_ci_runs_the_readme_test_command(readme, ci_command):
-    assert f"{INSTALL} && nox -s lint tests check_paper" == ci_command
+    assert f"{INSTALL} && nox -s lint tests docs check_paper" == ci_command
     assert ci_command in commands(readme)
 
 

@@ -417,6 +417,12 @@ def find(name: str) -> DatasetSpec:
     Raises:
         UnknownDataset: no data set has this name.
         UnsupportedDataset: it is one of MedMNIST's that can't be had here.
+
+    Example:
+        >>> from sal.data import find
+        >>> spec = find("fashion-mnist")
+        >>> spec.key, spec.size, spec.counts
+        ('fashion_mnist', (28, 28), {'train': 60000, 'test': 10000})
     """
     wanted = _plain(str(name))
     keys = {_plain(alias): key for key, spec in DATASETS.items() for alias in (key, spec.title)}
