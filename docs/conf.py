@@ -15,7 +15,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["build"]
+exclude_patterns = ["build", "api/*/modules.rst"]
 
 apidoc_modules = [
     {
@@ -46,3 +46,13 @@ doctest_default_flags = doctest.ELLIPSIS
 
 html_theme = "furo"
 html_title = f"sal-repro {version}"
+
+
+def setup(app):
+    """Texts of attributes are texts: Napoleon would take what is before a colon for a type."""
+
+    def with_empty_type(app, what, name, obj, options, lines):
+        if what in ("attribute", "data", "property") and lines:
+            lines[0] = f": {lines[0]}"
+
+    app.connect("autodoc-process-docstring", with_empty_type, priority=400)  # before Napoleon
