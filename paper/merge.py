@@ -16,14 +16,24 @@ from typing import Any
 
 from rich.console import Console
 
-from paper import paths
+from baselines import BUILT_IN
+from paper import convergence, paths
 from paper.options import carry_out
-from paper.results import LedgerError, append, check_writable, identity, is_current, read
+from paper.results import (
+    LedgerError,
+    append,
+    check_writable,
+    identity,
+    is_current,
+    read,
+)
 from paper.runner import print_problems
+from sal.train import Protocol
 
 Row = Mapping[str, Any]
-RESULT = ("status", "weights_sha256", "split", "history")
-"""What two rows of the same run must agree in, to the last bit."""
+RESULT = ("status", "weights_sha256", "split")
+"""What two rows of the same run must agree in, to the last bit. Equal weights may have losses that
+another processor rounds otherwise."""
 CONTEXT = ("learner_version", "data_sha256")
 """What the result of a run depends on besides its identity."""
 
@@ -37,6 +47,8 @@ class Merged:
     """Rows that are here already, with the same result."""
     stale: int = 0
     """Rows of other data or another version of the method: they do not count, and stay away."""
+    foreign: int = 0
+    """Rows that do not belong here: of methods from elsewhere, of try-outs of other epochs."""
     conflicts: list[tuple[Row, Row]] = field(default_factory=list)
     """Ours and theirs."""
 
@@ -46,7 +58,9 @@ def merge(ours: Sequence[Row], *others: Sequence[Row]) -> Merged:
     merged, known = Merged(), {_key(row): row for row in ours}
     for row in (row for other in others for row in other):
         mine = known.get(_key(row))
-        if not is_current(row):
+        if _is_foreign(row):
+            merged.foreign += 1
+        elif not is_current(row):
             merged.stale += 1
         elif mine is None:
             merged.new.append(row)
@@ -56,6 +70,12 @@ def merge(ours: Sequence[Row], *others: Sequence[Row]) -> Merged:
         else:
             merged.conflicts.append((mine, row))
     return merged
+
+
+def _is_foreign(row: Row) -> bool:
+    epochs = row["protocol"].get("epochs", Protocol.epochs)
+    try_out = row["experiment"] == convergence.EXPERIMENT and epochs != Protocol.epochs
+    return try_out or row["learner"] not in {learner.name for learner in BUILT_IN}
 
 
 def _key(row: Row) -> tuple[str, ...]:
@@ -118,8 +138,10 @@ def _run(options: argparse.Namespace, place: paths.Place, console: Console) -> i
             append(place.ledger(name), dict(row))
         console.print(
             f"{name}: {len(one.new)} rows added, {one.there} there already, {one.stale} stale, "
+            f"{one.foreign} try-outs or of methods from elsewhere, "
             f"{len(one.conflicts)} left out as conflicting",
             highlight=False,
+            soft_wrap=True,
         )
     return 0
 

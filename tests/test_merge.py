@@ -16,8 +16,7 @@ MACHINE = {"machine": {"cpu": "one"}, "finished": "2026-01-01", "weights_sha256"
 
 
 def made(seed, accuracy=50.0, **changes):
-    protocol = Protocol(epochs=1)
-    run = Run(dataset="digits", learner="bp", config=BPConfig(), seed=seed, protocol=protocol)
+    run = Run(dataset="digits", learner="bp", config=BPConfig(), seed=seed)
     return row(run, accuracy, **{"experiment": "table2", **MACHINE, **changes})
 
 
@@ -47,7 +46,7 @@ def test_rows_of_several_folders_are_added_once(here, shard, capsys):
     others = [shard("a", made(0), made(1)), shard("b", made(1), made(2), made(2))]
     assert merge.main(others) == 0
     assert seeds(here) == [0, 1, 2]
-    assert "2 rows added, 3 there already, 0 stale, 0 left out" in capsys.readouterr().out
+    assert "2 rows added, 3 there already, 0 stale, 0 try-outs" in capsys.readouterr().out
     assert merge.main(others) == 0
     assert seeds(here) == [0, 1, 2]
 
@@ -72,7 +71,7 @@ def test_a_folder_of_ledgers_a_place_and_a_checkout_will_do(here, shard, tmp_pat
 
 @pytest.mark.parametrize(
     "change",
-    [{"weights_sha256": "v"}, {"history": {"accuracy": [1.0]}}, {"status": "diverged"}],
+    [{"weights_sha256": "v"}, {"split": "other"}, {"status": "diverged"}],
 )
 def test_a_conflict_is_refused_and_nothing_is_written_not_even_elsewhere(
     here, shard, capsys, change
@@ -116,6 +115,24 @@ def test_a_row_here_that_is_stale_gives_way_to_one_that_counts(here, shard):
     assert merge.main([shard("a", made(0, weights_sha256="v"))]) == 0
     (counts,) = current(read(here.ledger("table2"))[0]).values()
     assert counts["weights_sha256"] == "v"
+
+
+def test_losses_rounded_otherwise_on_another_processor_are_no_conflict(here, shard):
+    write(here, "table2", [made(0)])
+    other = made(0, history={"accuracy": [50.0], "train_loss": [1.000001]})
+    assert merge.main([shard("a", other)]) == 0
+    assert seeds(here) == [0]
+
+
+def test_try_outs_and_methods_from_elsewhere_stay_away(here, shard, capsys):
+    run = Run(
+        dataset="digits", learner="bp", config=BPConfig(), seed=0, protocol=Protocol(epochs=1)
+    )
+    try_out = row(run, 50.0, experiment="table2", **MACHINE)
+    other = shard("a", try_out, made(1, learner="my_rule"), made(2))
+    assert merge.main([other]) == 0
+    assert seeds(here) == [2]
+    assert "2 try-outs or of methods from elsewhere" in capsys.readouterr().out
 
 
 def test_a_torn_line_is_told_and_the_others_are_merged(here, shard, tmp_path, capsys):

@@ -131,7 +131,7 @@ def test_two_runs_have_one_key_only_if_they_are_one(one, other):
 @many
 @given(st.lists(st.lists(ledger_rows(), max_size=3), max_size=3))
 def test_what_is_merged_is_what_would_count_and_a_second_time_adds_nothing(shards):
-    ours = [each for shard in shards[:1] for each in shard]
+    ours, *_ = [*shards, []]
     merged = merge(ours, *shards[1:])
     together = [*ours, *merged.new]
     assert {identity(r) for r in together} == {identity(r) for s in shards for r in s}
