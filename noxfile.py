@@ -1,4 +1,4 @@
-"""Every task of the project; `nox --list` names them, `nox` alone runs lint and tests."""
+"""Every task of the project; `nox --list` names them, `nox` alone runs lint, tests and docs."""
 
 import shutil
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 import nox
 
 nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "venv"
 
 
 @nox.session
@@ -42,6 +43,7 @@ def docs(session: nox.Session) -> None:
             *(sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"),
             *("--builder", builder, *session.posargs, "docs", f"docs/build/{builder}"),
         )
+    session.log("written: docs/build/html/index.html")
 
 
 @nox.session(name="list", venv_backend="none", default=False)

@@ -398,6 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="methods; default all")
     options = parser.parse_args(arguments)
     console, failed = Console(highlight=False), 0
+    torch.set_num_threads(1)  # as training does: the bits of a sum depend on their number
     with warnings.catch_warnings(action="ignore"):  # what is left out is told below
         there = learners()
     for name in options.names or [*there, *left_out()]:

@@ -133,7 +133,8 @@ def machines(options: argparse.Namespace, place: Place) -> dict[str, Any]:
         chosen = _backend(options, place)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"--backend {backend} needs the package {error.name}: pip install 'sal-repro[cluster]'"
+            f"--backend {backend} needs the package {error.name}: in the checkout, pip install -e "
+            "'.[cluster]'"
         ) from error
     if backend not in ("dask", "slurm"):  # whose machines find out for themselves
         set_up_device(options.device)
@@ -193,8 +194,9 @@ class Trained:
             console.print(
                 f"Left out, not at hand: {titles}. To get them: `python -m sal.data "
                 f"{' '.join(self.absent)}` fetches them where there is a network and says why it "
-                "cannot; or set SAL_DATA_DIR to a folder that has the prepared .npz files.",
+                "cannot; or set SAL_DATA_DIR to a folder that it filled on another machine.",
                 highlight=False,
+                soft_wrap=True,
             )
         for label, why in self.failures.items():
             print(f"error: {label}: {why}", file=sys.stderr)

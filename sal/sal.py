@@ -38,6 +38,8 @@ from sal.streams import Streams
 class SALConfig(AreaConfig):
     """SAL's choices. The defaults are those that reproduce the paper's Fashion-MNIST results.
 
+    The tables' own are ``paper.settings.SETTINGS["published"]``.
+
     Raises:
         ValueError: A field is outside its range; the message names the field and its range.
     """

@@ -277,7 +277,7 @@ def test_a_package_that_is_missing_is_named_with_how_to_get_it(monkeypatch, back
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"paper.backends.{backend}", raising=False)
     scheduler = ["--scheduler", "tcp://host:1"] if backend == "dask" else []
-    with pytest.raises(ValueError, match=f"needs the package {package}: pip install"):
+    with pytest.raises(ValueError, match=f"needs the package {package}: in the checkout, pip"):
         chosen("--backend", backend, *scheduler)
 
 

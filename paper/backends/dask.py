@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -29,6 +30,10 @@ class Dask:
         self, jobs: Sequence[Job], work: Work, on_epoch: Callable[[Job, int], None]
     ) -> Iterator[Ended]:
         """See ``Backend``."""
+        if not re.fullmatch(r"(\w+://)?.+:\d+", self.address):
+            raise ValueError(
+                f"a Dask scheduler's address is such as tcp://host:8786, got {self.address!r}"
+            )
         try:
             client = Client(self.address, timeout=CONNECT_WITHIN, set_as_default=False)
         except (OSError, ValueError) as error:
