@@ -309,3 +309,15 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(dask, "CONNECT_WITHIN", "1s")
     with pytest.raises(ValueError, match="no Dask scheduler answers at tcp://127.0.0.1:1 within"):
         made_by(dask.Dask("tcp://127.0.0.1:1"), tmp_path)
+
+
+def test_a_cluster_that_refuses_a_job_is_named(tmp_path, monkeypatch):
+    backend = slurm(tmp_path / "jobs")
+    import submitit
+
+    def refuse(*_):
+        raise submitit.core.utils.FailedSubmissionError("QOSMaxSubmitJobPerUserLimit")
+
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", refuse)
+    with pytest.raises(ValueError, match="local refuses a job: QOSMaxSubmitJobPerUserLimit"):
+        made_by(backend, tmp_path)

@@ -37,7 +37,7 @@ class Slurm:
             while waiting or flying:
                 while waiting and len(flying) < self.count:
                     job = waiting.popleft()
-                    flying[executor.submit(_work, work, job)] = job
+                    flying[_submit(executor, work, job)] = job
                 ended = [submitted for submitted in flying if submitted.done()]
                 for submitted in ended:
                     job = flying.pop(submitted)
@@ -70,6 +70,13 @@ class Slurm:
                 f"submitit cannot submit to {cluster} with {parameters or 'no parameters'}: {error}"
             ) from error
         return executor
+
+
+def _submit(executor: submitit.AutoExecutor, work: Work, job: Job) -> submitit.Job:
+    try:
+        return executor.submit(_work, work, job)
+    except submitit.core.utils.FailedSubmissionError as error:
+        raise ValueError(f"{executor.cluster} refuses a job: {error}") from error
 
 
 def _work(work: Work, job: Job):
