@@ -88,7 +88,7 @@ def dask_cluster(workers=2, threads=1, failures=3):
             n_workers=workers,
             threads_per_worker=threads,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",  # any free port: other tests may run beside
             silence_logs="CRITICAL",
         ) as cluster,
     ):
