@@ -81,7 +81,10 @@ def dask_cluster(workers=2, threads=1, failures=3):
 
     from paper.backends.dask import Dask
 
-    settings = {"distributed.scheduler.allowed-failures": failures}
+    settings = {
+        "distributed.scheduler.allowed-failures": failures,
+        "distributed.deploy.lost-worker-timeout": "300s",  # a slow machine restarts it slowly
+    }
     with (
         dask.config.set(settings),
         distributed.LocalCluster(
@@ -316,7 +319,7 @@ def test_a_cluster_that_refuses_a_job_is_named(tmp_path, monkeypatch):
     import submitit
 
     def refuse(*_):
-        raise submitit.core.utils.FailedSubmissionError("QOSMaxSubmitJobPerUserLimit")
+        raise submitit.core.utils.FailedJobError("QOSMaxSubmitJobPerUserLimit")
 
     monkeypatch.setattr(submitit.AutoExecutor, "submit", refuse)
     with pytest.raises(ValueError, match="local refuses a job: QOSMaxSubmitJobPerUserLimit"):

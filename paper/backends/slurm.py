@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import submitit
+from submitit.core import utils
 
 from paper.backends import ATTEMPTS, KILLED, POLL_SECONDS, Ended, Job, Work, outcome
 
@@ -75,7 +76,7 @@ class Slurm:
 def _submit(executor: submitit.AutoExecutor, work: Work, job: Job) -> submitit.Job:
     try:
         return executor.submit(_work, work, job)
-    except submitit.core.utils.FailedSubmissionError as error:
+    except (utils.FailedSubmissionError, utils.FailedJobError) as error:  # of sbatch
         raise ValueError(f"{executor.cluster} refuses a job: {error}") from error
 
 
