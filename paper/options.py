@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +32,13 @@ def carry_out(command: Callable[[Console], int], interrupted: str = GOES_ON) -> 
     """The exit status of a command: its own, 2 for an error that it names, 130 for Ctrl-C.
 
     Errors that are named: wrong choices, data, ledgers, and files that cannot be read or written.
-    ``interrupted`` says what is left of it after Ctrl-C.
+    ``interrupted`` says what is left of it after Ctrl-C. ``kill`` and a terminal that closes do
+    the same as Ctrl-C, so that jobs on clusters end too.
     """
     console = Console()
     try:
-        return command(console)
+        with _stopped_by(signal.SIGTERM, signal.SIGHUP):
+            return command(console)
     except (ValueError, DataError, LedgerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -45,6 +50,23 @@ def carry_out(command: Callable[[Console], int], interrupted: str = GOES_ON) -> 
     except KeyboardInterrupt:
         console.print(f"interrupted: {interrupted}")
         return 130
+
+
+@contextmanager
+def _stopped_by(*signals: signal.Signals) -> Iterator[None]:
+    """Raises KeyboardInterrupt for signals that would end this process, unless they are ignored."""
+
+    def stop(number, frame) -> None:
+        raise KeyboardInterrupt
+
+    ending = [number for number in signals if signal.getsignal(number) == signal.SIG_DFL]
+    try:
+        for number in ending:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def count(text: str) -> int:
@@ -103,6 +125,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--submit",
         nargs="+",
+        action="extend",
         type=_parameter,
         default=[],
         metavar="KEY=VALUE",
@@ -111,11 +134,16 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _parameter(text: str) -> tuple[str, str | int]:
+def _parameter(text: str) -> tuple[str, str | int | float | bool]:
+    """As in JSON where that says the same: 4, 0.5, true; else a text, such as 00:30:00 or 0042."""
     key, equals, value = text.partition("=")
     if not (key and equals and value):
         raise argparse.ArgumentTypeError(f"must be KEY=VALUE, got {text!r}")
-    return key, int(value) if value.isdecimal() else value
+    try:
+        meant = json.loads(value)
+    except ValueError:
+        return key, value
+    return key, meant if isinstance(meant, int | float) else value
 
 
 def machines(options: argparse.Namespace, place: Place) -> dict[str, Any]:

@@ -12,6 +12,7 @@ PUBLISHED = PACKAGE / "published.csv"
 README = REPOSITORY / "README.md"
 RECOVERY = PACKAGE / "recovery" / "README.md"
 IS_CHECKOUT = (REPOSITORY / "pyproject.toml").exists()
+PACKAGES = ("sal", "baselines", "paper")
 CODE = ("sal", "baselines", "paper/*.py", "pyproject.toml")
 """What a result depends on, as git pathspecs: results made while these differ from their commit are
 made from uncommitted code."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
 import subprocess
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-from paper.paths import CODE, REPOSITORY
+from paper.paths import CODE, PACKAGES, REPOSITORY
 
 
 def git(*arguments: str) -> str | None:
@@ -36,6 +38,21 @@ def code() -> dict:
         "git_dirty": None if sha is None else changed != "",
         "torch_version": torch.__version__,
     }
+
+
+@lru_cache(maxsize=1)
+def made_with() -> str:
+    """What two processes must share for their runs to be of the same code, as text.
+
+    That is the contents of every module, as they are when this process asks first, and PyTorch's
+    version; not the commit, which a change of a text moves too.
+    """
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for module in sorted((REPOSITORY / package).rglob("*.py")):
+            content = module.read_bytes()
+            digest.update(f"{module.relative_to(REPOSITORY)} {len(content)}\n".encode() + content)
+    return f"code {digest.hexdigest()[:12]} and PyTorch {torch.__version__}"
 
 
 def provenance(device: str) -> dict:

@@ -7,7 +7,6 @@ row as soon as a run ends, so an interruption loses at most the runs in flight.
 from __future__ import annotations
 
 import hashlib
-import json
 import pkgutil
 import platform
 from collections import Counter
@@ -31,7 +30,7 @@ from baselines import learner_class
 from paper.backends import Backend, OnEpoch
 from paper.backends.here import Here
 from paper.paths import Place
-from paper.provenance import code, provenance
+from paper.provenance import made_with, provenance
 from paper.results import append, check_writable, current, identity, key, read, why_stale
 from sal.data import find, known_digest, load
 from sal.run import Run, execute
@@ -44,8 +43,8 @@ class Task:
 
     experiment: str
     device: str
-    code: str
-    """``provenance.code`` as JSON, taken before the first run: workers must have the same."""
+    made_with: str
+    """As in ``provenance``: workers must have the same code as the process that gives them runs."""
     checkpoint_after: float
     probe: str | None = None
     """Where a ``sal.train.Probe`` is, such as "paper.mechanism:probe"; None: none."""
@@ -59,7 +58,7 @@ class Task:
         probe: str | None = None,
     ) -> Task:
         """For runs that start now."""
-        return cls(experiment, device, json.dumps(code()), checkpoint_after, probe)
+        return cls(experiment, device, made_with(), checkpoint_after, probe)
 
 
 Job = tuple[Run, Task, Path]
@@ -97,7 +96,7 @@ def make(
         ValueError: The backend cannot be used as it was set up.
         KeyboardInterrupt: Ctrl-C; what was written before stands.
     """
-    ledger = place.ledger(experiment)
+    runs, ledger = list(dict.fromkeys(runs)), place.ledger(experiment)
     check_writable(ledger)
     rows, problems = read(ledger)
     todo = missing(runs, rows)
@@ -120,6 +119,8 @@ def make(
 
         for job, row, error in backend.carry_out(jobs, _work, on_epoch):
             run, _, checkpoint = job
+            if error is None and identity(row) != key(run):
+                error = f"the backend gives it the row of another run, {identity(row)}"
             if error is None:
                 append(ledger, row)
                 _discard(checkpoint)
@@ -140,8 +141,12 @@ def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None)
         RuntimeError: The code here is not what the task was started with.
         Exception: Whatever the run raises.
     """
-    here = _agreed(task)
-    data = _dataset(run.dataset)
+    if made_with() != task.made_with:
+        raise RuntimeError(
+            f"the worker on {platform.node()} has {made_with()}, the command that gave it the run "
+            f"{task.made_with}: bring both to the same state and start both anew"
+        )
+    data, where = _dataset(run.dataset), _provenance(task.device)
     outcome, split = execute(
         run,
         learner_class(run.learner),
@@ -166,21 +171,9 @@ def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None)
         "weights_sha256": outcome.weights_sha256,
         "data_sha256": data.sha256,
         "learner_version": learner_class(run.learner).version,
-        **here,
+        **where,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _agreed(task: Task) -> dict[str, Any]:
-    """This process's own provenance."""
-    here = _provenance(task.device)
-    for name, wanted in json.loads(task.code).items():
-        if here[name] != wanted:
-            raise RuntimeError(
-                f"{name} of the worker on {platform.node()} is {here[name]}, of the command that "
-                f"gave it the run {wanted}: bring both to the same state and start both anew"
-            )
-    return here
 
 
 @lru_cache(maxsize=1)

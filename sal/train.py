@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -305,7 +306,7 @@ def _save(
         "tensors": learner.state_dict(),
         "outcomes": [vars(outcome) for outcome in outcomes],
     }
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{uuid.uuid4()}.part")  # machines share folders
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:

@@ -2,31 +2,28 @@
 
 import argparse
 import io
-import os
 import re
 import shutil
-import signal
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from workers import Watched, kill, needs_proc, processes
 
 from baselines import BPConfig
-from paper import options, paths, runner
-from paper.backends import KILLED
+from paper import options, paths, provenance, runner
+from paper.backends import ATTEMPTS, killed
 from paper.backends.here import Here
 from paper.backends.processes import Processes
-from paper.provenance import code
 from paper.results import read
 from paper.runner import make
 from sal import SALConfig
 from sal.run import Run
 from sal.train import Protocol
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
 
 def run(seed=0, epochs=2, learner="bp", config=BPConfig()):  # noqa: B008
@@ -57,20 +54,6 @@ def made_here(tmp_path_factory):
     rows, failed = made_by(Here(), tmp_path_factory.mktemp("here"), [*RUNS, LONG])
     assert failed == {}
     return rows
-
-
-class Watched:
-    """A backend; ``act`` is called with each run and the number of each epoch that it tells of."""
-
-    def __init__(self, backend, act):
-        self.backend, self.act = backend, act
-
-    def carry_out(self, jobs, work, on_epoch):
-        def on_epoch_and_act(job, epoch):
-            on_epoch(job, epoch)
-            self.act(job[0], epoch)
-
-        return self.backend.carry_out(jobs, work, on_epoch_and_act)
 
 
 @contextmanager
@@ -105,10 +88,7 @@ def slurm(folder, count=2, **parameters):
     return Slurm(folder, count, {"cluster": "local", "timeout_min": 5, **parameters})
 
 
-def kill(pids):
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    return len(pids)
+restarted_slowly = pytest.mark.filterwarnings("ignore:.*has no workers")  # on a slow machine
 
 
 def workers_of(cluster):
@@ -137,10 +117,12 @@ def test_dask_gives_the_bits_of_this_process_and_tells_epochs(tmp_path, made_her
 def test_submitit_gives_the_bits_of_this_process(tmp_path, made_here):
     rows, failed = made_by(slurm(tmp_path / "jobs"), tmp_path)
     assert (rows, failed) == ({seed: made_here[seed] for seed in (0, 1)}, {})
+    assert list((tmp_path / "jobs").iterdir()) == []
 
 
 @needs_proc
 @pytest.mark.slow
+@restarted_slowly
 def test_a_dask_worker_killed_in_mid_run_costs_no_run_and_no_bit(tmp_path, made_here):
     killed = []
     with dask_cluster(workers=1) as (cluster, backend):
@@ -156,28 +138,74 @@ def test_a_dask_worker_killed_in_mid_run_costs_no_run_and_no_bit(tmp_path, made_
 
 @needs_proc
 @pytest.mark.slow
-def test_a_run_that_always_kills_its_dask_worker_is_given_up_and_the_others_are_made(tmp_path):
+@restarted_slowly
+def test_a_run_that_always_kills_its_dask_worker_is_given_up_and_the_others_are_made(
+    tmp_path, made_here
+):
     with dask_cluster(workers=1, failures=1) as (cluster, backend):
 
         def kill_the_deadly(run, epoch):
             if run == DEADLY and epoch >= 1:
                 kill(workers_of(cluster))
 
-        rows, failed = made_by(Watched(backend, kill_the_deadly), tmp_path, [DEADLY])
-        assert (rows, failed) == ({}, {DEADLY.label: KILLED})
+        runs = [DEADLY, RUNS[0]]  # the second waits on the worker that the first has killed
+        rows, failed = made_by(Watched(backend, kill_the_deadly), tmp_path, runs)
+    assert rows == {0: made_here[0]}
+    assert failed == {DEADLY.label: killed(2)}
+
+
+@pytest.mark.slow
+def test_a_run_that_nobody_waits_for_any_longer_ends_on_its_dask_worker(tmp_path, monkeypatch):
+    with dask_cluster(workers=1) as (cluster, backend):
+        from distributed import Client
+
+        told = []
+
+        def interrupt_when_it_has_begun(seconds):
+            if told:
+                raise KeyboardInterrupt
+            time.sleep(seconds)
+
+        clock = SimpleNamespace(sleep=interrupt_when_it_has_begun, monotonic=time.monotonic)
+        monkeypatch.setattr("paper.backends.dask.time", clock)
+        watched = Watched(backend, lambda run, epoch: told.append(epoch))
+        with pytest.raises(KeyboardInterrupt):
+            made_by(watched, tmp_path, [run(epochs=1_000_000)])
+        with Client(cluster, set_as_default=False) as client:
+
+            def busy():
+                return client.run(lambda dask_worker: len(dask_worker.active_threads))
+
+            end = time.monotonic() + 60
+            while any(busy().values()):
+                assert time.monotonic() < end, "it goes on"
+                time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_dask_says_that_there_are_no_workers_and_waits_for_some(tmp_path, made_here, monkeypatch):
+    with dask_cluster(workers=0) as (cluster, backend):
+        said = []
+
+        def add_one(message, **_):
+            said.append(message)
+            cluster.scale(1)
+
+        monkeypatch.setattr("paper.backends.dask.LOOK_FOR_WORKERS_SECONDS", 0.5)
+        monkeypatch.setattr("paper.backends.dask.warnings", SimpleNamespace(warn=add_one))
+        rows, failed = made_by(backend, tmp_path, RUNS[:1])
+    assert (rows, failed) == ({0: made_here[0]}, {})
+    assert len(said) == 1
+    assert f"{backend.address} has no workers" in said[0]
 
 
 def submitted(folder):
     """Processes of this machine that do a job of submitit from this folder."""
-    found = []
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_text()
-        except OSError:  # gone
-            continue
-        if "submitit.core._submit" in command and str(folder) in command:
-            found.append(int(pid))
-    return found
+    return [
+        pid
+        for pid, _, command in processes()
+        if "submitit.core._submit" in command and str(folder) in command
+    ]
 
 
 @needs_proc
@@ -188,24 +216,77 @@ def test_a_job_of_submitit_killed_in_mid_run_costs_no_bit_and_is_given_up_at_the
 ):
     backend = slurm(tmp_path / "jobs", count=1)
     monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 1)  # for slow file systems
-    jobs, killed, sleep = tmp_path / "jobs", [], time.sleep
+    jobs, seen, sleep = tmp_path / "jobs", [], time.sleep
 
     def kill_when_it_has_begun(seconds):
         for state in (tmp_path / "checkpoints").glob("*.pt"):
-            if len(killed) < kills and state.stat().st_mtime_ns not in killed and submitted(jobs):
-                killed.append(state.stat().st_mtime_ns)
+            if len(seen) < kills and state.stat().st_mtime_ns not in seen and submitted(jobs):
+                seen.append(state.stat().st_mtime_ns)
                 assert kill(submitted(jobs)) == 1
         sleep(seconds)
 
     monkeypatch.setattr("paper.backends.slurm.time.sleep", kill_when_it_has_begun)
     rows, failed = made_by(backend, tmp_path, [LONG], checkpoint_after=0)
-    assert len(killed) == kills
+    assert len(seen) == kills
     if kills == 1:
         assert (rows, failed) == ({2: made_here[2]}, {})
     else:
         assert rows == {}
-        assert KILLED in failed[LONG.label]
+        assert killed(ATTEMPTS, "out of memory or time?") in failed[LONG.label]
         assert ".err" in failed[LONG.label]
+
+
+@pytest.mark.slow
+def test_jobs_that_a_cluster_refuses_wait_until_others_have_ended(tmp_path, made_here, monkeypatch):
+    backend = slurm(tmp_path / "jobs")
+    import submitit
+
+    submit, flying, refused = submitit.AutoExecutor.submit, [], []
+
+    def one_at_a_time(*arguments):
+        if any(not job.done() for job in flying):
+            refused.append(arguments)
+            raise submitit.core.utils.FailedSubmissionError("QOSMaxSubmitJobPerUserLimit")
+        flying.append(submit(*arguments))
+        return flying[-1]
+
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", one_at_a_time)
+    rows, failed = made_by(backend, tmp_path)
+    assert (rows, failed) == ({seed: made_here[seed] for seed in (0, 1)}, {})
+    assert len(refused) == 1
+
+
+def test_the_row_of_another_run_is_refused(tmp_path):
+    class Mistaken(Here):
+        def carry_out(self, jobs, work, on_epoch):
+            (first, row, _), (second, *_) = super().carry_out(jobs, work, on_epoch)
+            yield from [(first, row, None), (second, row, None)]
+
+    rows, failed = made_by(Mistaken(), tmp_path)
+    assert list(rows) == [0]
+    assert list(failed) == [RUNS[1].label]
+    assert "the row of another run" in failed[RUNS[1].label]
+
+
+def test_a_run_that_is_asked_for_twice_is_made_once(tmp_path, made_here):
+    rows, failed = made_by(Here(), tmp_path, [RUNS[0], RUNS[0]])
+    assert (rows, failed) == ({0: made_here[0]}, {})
+    assert len((tmp_path / "results" / "table2.jsonl").read_text().splitlines()) == 1
+
+
+def test_code_is_the_same_by_its_contents_and_not_by_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
+    made_with = provenance.made_with.__wrapped__  # without its memory
+    module = tmp_path / "sal" / "data" / "usps.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("a = 1")
+    before = made_with()
+    (tmp_path / "sal" / "README.md").write_text("a text")
+    assert made_with() == before
+    module.write_text("a = 2")
+    assert made_with() != before
+    module.rename(module.with_name("svhn.py")).write_text("a = 1")
+    assert made_with() != before
 
 
 def test_an_error_of_a_run_is_told_and_the_other_runs_are_made(tmp_path, made_here, monkeypatch):
@@ -221,12 +302,13 @@ def test_an_error_of_a_run_is_told_and_the_other_runs_are_made(tmp_path, made_he
 
 
 def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
-    other = code() | {"git_sha": "f" * 40}
-    monkeypatch.setattr(runner, "code", lambda: other)
+    monkeypatch.setattr(runner, "made_with", lambda: "code ffff")
     rows, failed = made_by(Processes(), tmp_path, [RUNS[0]])
     assert rows == {}
     (why,) = failed.values()
-    assert re.search(r"git_sha of the worker on .* is .*, of the command .* f{40}: bring both", why)
+    assert re.search(
+        r"the worker on .* has code \w{12} and .*, the command .* code ffff: bring", why
+    )
 
 
 @pytest.mark.slow
@@ -256,8 +338,10 @@ def test_the_command_line_chooses_a_cluster(tmp_path):
     dask = chosen("--backend", "dask", "--scheduler", "tcp://host:1")
     assert dask.address == "tcp://host:1"
     arguments = ("--submit", "slurm_partition=cpu", "timeout_min=240", "--jobs", "7")
+    arguments += ("--submit", "mem_gb=0.5", "slurm_account=0042", "slurm_time=00:30:00", "a=true")
     slurm = chosen("--backend", "slurm", *arguments, tmp_path=tmp_path)
-    assert slurm.parameters == {"slurm_partition": "cpu", "timeout_min": 240}
+    texts = {"slurm_partition": "cpu", "slurm_account": "0042", "slurm_time": "00:30:00"}
+    assert slurm.parameters == texts | {"timeout_min": 240, "mem_gb": 0.5, "a": True}
     assert (slurm.count, slurm.folder) == (7, tmp_path / "checkpoints" / "submitit")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from workers import needs_proc, workers
 
 from baselines import BP, BPConfig
 from paper import check, convergence, options, paths
@@ -145,23 +146,6 @@ if __name__ == "__main__":
 """
 
 
-def children(pid):
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def workers(pid):
-    """Processes that train for ``pid``: its spawned children but for the resource tracker."""
-    found = []
-    for child in children(pid):
-        try:
-            command = Path(f"/proc/{child}/cmdline").read_text()
-        except OSError:
-            continue
-        if "spawn_main" in command:
-            found.append(child)
-    return found
-
-
 def busy(pid):
     """Seconds of processor time that a process has used; 0 once it is gone."""
     try:
@@ -210,7 +194,7 @@ def at_work(process):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+@needs_proc
 def test_killed_workers_are_retried_and_a_killed_or_interrupted_parent_loses_no_row(driver):
     start, place = driver
     ledger = place.ledger("table2")
@@ -224,6 +208,14 @@ def test_killed_workers_are_retried_and_a_killed_or_interrupted_parent_loses_no_
     assert "Traceback" not in output
     until(lambda: not any(map(busy, trainers)), 10)
     assert rows(place) == []
+
+    process = start()  # kill, as a batch system does to a command that is out of time
+    trainers = at_work(process)
+    process.terminate()
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 130, output
+    assert "interrupted" in output
+    until(lambda: not any(map(busy, trainers)), 10)
 
     process = start()  # kill -9 of the parent, after its first row
     until(lambda: ledger.exists() and ledger.stat().st_size > 0)

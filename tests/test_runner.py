@@ -1,17 +1,15 @@
 """Who pays when a worker is killed: the run that it made, and no other."""
 
 import io
-import os
-import signal
 import time
-from pathlib import Path
 
 import pytest
 from rich.console import Console
+from workers import Watched, kill, needs_proc, workers
 
 from baselines import BPConfig
 from paper import paths, runner
-from paper.backends import KILLED
+from paper.backends import ATTEMPTS, killed
 from paper.backends.processes import Processes
 from paper.results import read
 from paper.runner import make
@@ -36,40 +34,6 @@ def seeds(place):
     return sorted(row["seed"] for row in rows)
 
 
-def workers():
-    """This process's workers."""
-    found = []
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            command = Path(f"/proc/{pid}/cmdline").read_text()
-        except OSError:  # gone
-            continue
-        is_worker = "spawn_main" in command or "LokyProcess" in command
-        if int(stat[1]) == os.getpid() and stat[0] != "Z" and is_worker:
-            found.append(int(pid))
-    return found
-
-
-class Watched:
-    """Worker processes; ``act`` is called with a run and the number of each of its epochs."""
-
-    def __init__(self, act, backend=Processes()):  # noqa: B008
-        self.act, self.backend = act, backend
-
-    def carry_out(self, jobs, work, on_epoch):
-        def on_epoch_and_act(job, epoch):
-            on_epoch(job, epoch)
-            self.act(job[0], epoch)
-
-        return self.backend.carry_out(jobs, work, on_epoch_and_act)
-
-
-def kill_workers():
-    for pid in workers():
-        os.kill(pid, signal.SIGKILL)
-
-
 def assert_as_if_undisturbed(made, place, tmp_path, console):
     """The one row of ``place`` is what its run gives when nothing is killed."""
     other = paths.Place(tmp_path / "other", published=True)
@@ -77,9 +41,6 @@ def assert_as_if_undisturbed(made, place, tmp_path, console):
     (row,), (undisturbed,) = (read(p.ledger("table2"))[0] for p in (place, other))
     assert row["weights_sha256"] == undisturbed["weights_sha256"]
     assert row["history"] == undisturbed["history"]
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
 
 @needs_proc
@@ -90,11 +51,11 @@ def test_a_run_beside_one_that_always_kills_its_worker_is_made(place, console, b
 
     def kill_at_epochs_of_the_deadly(run, epoch):
         if run == deadly:
-            kill_workers()
+            kill(workers())
 
-    backend = Watched(kill_at_epochs_of_the_deadly, Processes(2, by_loky))
+    backend = Watched(Processes(2, by_loky), kill_at_epochs_of_the_deadly)
     summary = make([deadly, run(1, epochs=150)], "table2", place, console, backend=backend)
-    assert summary.failed == {deadly.label: KILLED}
+    assert summary.failed == {deadly.label: killed(ATTEMPTS)}
     assert summary.done == 1
     assert seeds(place) == [1]
 
@@ -109,7 +70,7 @@ def test_no_run_is_forgotten_when_a_worker_is_killed_while_a_row_is_written(
     def append_and_kill(ledger, row):
         append(ledger, row)
         if row["seed"] == 0:
-            kill_workers()
+            kill(workers())
             time.sleep(1)  # the pool notices before it is given the next run
 
     monkeypatch.setattr(runner, "append", append_and_kill)
@@ -129,9 +90,11 @@ def test_a_run_whose_worker_is_killed_between_two_epochs_gives_the_same_weights(
     def kill_at_the_third(run, epoch):
         epochs.append(epoch)
         if len(epochs) == 3:
-            kill_workers()
+            kill(workers())
 
-    make([run(epochs=150)], "table2", place, console, backend=Watched(kill_at_the_third))
+    make(
+        [run(epochs=150)], "table2", place, console, backend=Watched(Processes(), kill_at_the_third)
+    )
     killed_after = len(epochs) - 150
     assert 3 <= killed_after < 150
     assert_as_if_undisturbed(run(epochs=150), place, tmp_path, console)
@@ -169,9 +132,9 @@ def test_a_killed_run_goes_on_from_its_checkpoint_which_its_row_then_replaces(
         epochs.append(epoch)
         if len(epochs) == 20:
             assert list(place.checkpoints().glob("*.pt"))
-            kill_workers()
+            kill(workers())
 
-    backend = Watched(kill_at_the_twentieth)
+    backend = Watched(Processes(), kill_at_the_twentieth)
     make([run(epochs=60)], "table2", place, console, backend=backend, checkpoint_after=0)
     assert 60 <= len(epochs) <= 65, "it did not start anew"
     assert list(place.checkpoints().iterdir()) == []

@@ -11,7 +11,6 @@ from typing import Protocol, TypeVar
 
 ATTEMPTS = 3
 """How often a job is tried whose worker is killed."""
-KILLED = f"its worker was killed {ATTEMPTS} times (out of memory?)"
 POLL_SECONDS = 0.2
 
 Job = TypeVar("Job", bound=Hashable)
@@ -39,6 +38,11 @@ class Backend(Protocol):
             ValueError: The backend cannot be used as it was set up.
         """
         ...
+
+
+def killed(times: int, why: str = "out of memory?") -> str:
+    """Why a job is given up whose worker was killed ``times`` times."""
+    return f"its worker was killed {times} times ({why})"
 
 
 def outcome(work: Work, job: Job, on_epoch: OnEpoch) -> tuple[Result | None, str | None]:

@@ -19,7 +19,7 @@ from functools import partial
 
 from joblib.externals import loky
 
-from paper.backends import ATTEMPTS, KILLED, POLL_SECONDS, Ended, Job, Work, outcome
+from paper.backends import ATTEMPTS, POLL_SECONDS, Ended, Job, Work, killed, outcome
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Processes:
                     if attempts[job] < ATTEMPTS:
                         waiting.append(job)
                     else:
-                        yield job, None, KILLED
+                        yield job, None, killed(ATTEMPTS)
             finally:
                 parent.close()  # ends workers that are still at it
                 pool.shutdown(wait=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,20 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import submitit
-from submitit.core import utils
+from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
-from paper.backends import ATTEMPTS, KILLED, POLL_SECONDS, Ended, Job, Work, outcome
+from paper.backends import ATTEMPTS, POLL_SECONDS, Ended, Job, Work, killed, outcome
 
 
 @dataclass(frozen=True)
 class Slurm:
-    """A Slurm cluster whose machines see the same files as this process."""
+    """A Slurm cluster whose machines see the same files as this process.
+
+    Its jobs are cancelled when this process is interrupted, not when it is killed with -9.
+    """
 
     folder: Path
-    """For submitit's scripts, logs and results."""
+    """For submitit's scripts, logs and results, in a folder of its own for each call: Slurm's
+    numbers come again. It stays if a job has failed."""
     count: int
-    """Jobs queued or running at a time."""
-    parameters: Mapping[str, str | int]
+    """Jobs queued or running at a time; fewer where the cluster takes no more."""
+    parameters: Mapping[str, str | int | float | bool]
     """For submitit's AutoExecutor, such as {"slurm_partition": "cpu", "timeout_min": 240}; and
     ``cluster``, slurm unless given: local has the jobs run on this machine, without Slurm."""
 
@@ -31,40 +37,44 @@ class Slurm:
         self, jobs: Sequence[Job], work: Work, on_epoch: Callable[[Job, int], None]
     ) -> Iterator[Ended]:
         """See ``Backend``. Tells nothing of epochs."""
-        executor = self._executor()
-        waiting, attempts = deque(jobs), Counter()
+        folder, all_well = self.folder / str(uuid.uuid4()), True
+        executor = self._executor(folder)
+        waiting, attempts, room = deque(jobs), Counter(), self.count
         flying: dict[submitit.Job, Job] = {}
         try:
             while waiting or flying:
-                while waiting and len(flying) < self.count:
-                    job = waiting.popleft()
-                    flying[_submit(executor, work, job)] = job
+                room = _fill(executor, work, waiting, flying, room)
                 ended = [submitted for submitted in flying if submitted.done()]
                 for submitted in ended:
                     job = flying.pop(submitted)
                     try:
                         result, error = submitted.result()
-                    except submitit.core.utils.FailedJobError as failure:
+                    except FailedJobError as failure:
                         result, error = None, f"job {submitted.job_id} cannot do it: {failure}"
-                    except submitit.core.utils.UncompletedJobError:
+                    except UncompletedJobError:
                         attempts[job] += 1
                         if attempts[job] < ATTEMPTS:
                             waiting.append(job)
                             continue
-                        result, error = None, f"{KILLED}; its log: {submitted.paths.stderr}"
+                        why = killed(ATTEMPTS, "out of memory or time?")
+                        result, error = None, f"{why}; its log: {submitted.paths.stderr}"
+                    all_well &= error is None
                     yield job, result, error
+                room = min(room + len(ended), self.count)  # it may take more again
                 if not ended:
                     time.sleep(POLL_SECONDS)
         finally:
             for submitted in flying:
                 with suppress(OSError):
                     submitted.cancel(check=False)
+            if all_well and not flying:
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def _executor(self) -> submitit.AutoExecutor:
+    def _executor(self, folder: Path) -> submitit.AutoExecutor:
         parameters = dict(self.parameters)
         cluster = parameters.pop("cluster", "slurm")
         try:
-            executor = submitit.AutoExecutor(self.folder, cluster=cluster)
+            executor = submitit.AutoExecutor(folder, cluster=cluster)
             executor.update_parameters(**parameters)
         except Exception as error:  # submitit raises whatever comes
             raise ValueError(
@@ -73,11 +83,17 @@ class Slurm:
         return executor
 
 
-def _submit(executor: submitit.AutoExecutor, work: Work, job: Job) -> submitit.Job:
-    try:
-        return executor.submit(_work, work, job)
-    except (utils.FailedSubmissionError, utils.FailedJobError) as error:  # of sbatch
-        raise ValueError(f"{executor.cluster} refuses a job: {error}") from error
+def _fill(executor, work: Work, waiting: deque, flying: dict, room: int) -> int:
+    """Submits what waits, and returns how many the cluster takes at a time, at most ``room``."""
+    while waiting and len(flying) < room:
+        try:
+            submitted = executor.submit(_work, work, waiting[0])
+        except (FailedSubmissionError, FailedJobError) as error:  # of sbatch
+            if not flying:
+                raise ValueError(f"{executor.cluster} refuses a job: {error}") from error
+            return len(flying)
+        flying[submitted] = waiting.popleft()
+    return room
 
 
 def _work(work: Work, job: Job):
