@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from baselines import learner_class
+from baselines import BUILT_IN
 from paper import (
     against_moe,
     anchors,
@@ -31,11 +31,9 @@ from paper import (
 )
 from paper.provenance import git
 from paper.recovery import report as recovery
-from paper.results import identity, is_current, read
+from paper.results import identity, is_current, label_of, read, run_of
 from paper.runner import Task, run_row
 from sal.learner import DEVICES
-from sal.run import Run
-from sal.train import Protocol
 
 LEDGERS = (
     *(module.EXPERIMENT for module in (convergence, recovery, anchors)),
@@ -76,8 +74,11 @@ def table_problems(place: paths.Place) -> list[str]:
 def row_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Rows that may not be committed: of unknown or uncommitted code, or contradicting others."""
     problems, ancestors, weights, digests = [], {}, {}, {}
+    names = {learner.name for learner in BUILT_IN}
     for row in rows:
-        label = _label(row)
+        label = label_of(row)
+        if row["learner"] not in names and is_current(row):  # nothing is said of former methods
+            problems.append(f"{label}: no method of this repository; keep its rows where it is")
         sha = row["git_sha"]
         if sha is None or row["git_dirty"] is not False:
             problems.append(f"{label}: made from uncommitted code; commit, then make it again")
@@ -97,9 +98,9 @@ def row_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def rerun_problem(row: dict[str, Any], device: str = "cpu") -> str | None:
     """Makes a row's run again on a device; says how the outcome differs, if it does."""
-    label = _label(row)
+    label = label_of(row)
     try:
-        run = _run(row)
+        run = run_of(row)
     except ValueError as error:
         return f"{label}: cannot be made again: {error}"
     again = run_row(run, Task.now(row["experiment"], device, probe=PROBES.get(row["experiment"])))
@@ -160,24 +161,6 @@ def _report(problems: Iterable[str]) -> int:
         print(f"error: {problem}", file=sys.stderr)
     print("nothing to object to" if not problems else f"{len(problems)} problems")
     return 1 if problems else 0
-
-
-def _run(row: dict[str, Any]) -> Run:
-    return Run(
-        dataset=row["dataset"],
-        learner=row["learner"],
-        config=learner_class(row["learner"]).Config.from_dict(row["config"]),
-        seed=row["seed"],
-        protocol=Protocol.from_dict(row["protocol"]),
-    )
-
-
-def _label(row: dict[str, Any]) -> str:
-    """The run's own label where the run can be told."""
-    try:
-        return _run(row).label
-    except (ValueError, TypeError):
-        return f"{row['dataset']} {row['learner']} seed {row['seed']}"
 
 
 def _machine(row: dict[str, Any]) -> tuple:

@@ -1,8 +1,8 @@
 """Brings the runs that were made elsewhere into the ledgers here: ``nox -s merge -- DIR...``.
 
-A run that is in both with the same result is there once. One that has another result is a conflict:
-nothing is written unless ``--keep-ours`` says that the row here stays. Whose numbers are the better
-ones is never asked.
+A run that is in several with the same result is there once. One with different results is a
+conflict: nothing is written unless ``--keep-ours`` says that the row here stays, or that of the
+folder given first. Whose numbers are the better ones is never asked.
 """
 
 from __future__ import annotations
@@ -23,19 +23,17 @@ from paper.results import (
     LedgerError,
     append,
     check_writable,
-    identity,
-    is_current,
+    current,
+    label_of,
     read,
 )
 from paper.runner import print_problems
 from sal.train import Protocol
 
 Row = Mapping[str, Any]
-RESULT = ("status", "weights_sha256", "split")
+RESULT = ("status", "weights_sha256", "split", "data_sha256")
 """What two rows of the same run must agree in, to the last bit. Equal weights may have losses that
 another processor rounds otherwise."""
-CONTEXT = ("learner_version", "data_sha256")
-"""What the result of a run depends on besides its identity."""
 
 
 @dataclass
@@ -44,31 +42,32 @@ class Merged:
 
     new: list[Row] = field(default_factory=list)
     there: int = 0
-    """Rows that are here already, with the same result."""
+    """Runs that are here already, with the same result."""
     stale: int = 0
-    """Rows of other data or another version of the method: they do not count, and stay away."""
+    """Rows that do not count where they are: of other data or another version of the method, or
+    with a later row of the same run."""
     foreign: int = 0
     """Rows that do not belong here: of methods from elsewhere, of try-outs of other epochs."""
     conflicts: list[tuple[Row, Row]] = field(default_factory=list)
-    """Ours and theirs."""
+    """The row that stays, and the other."""
 
 
 def merge(ours: Sequence[Row], *others: Sequence[Row]) -> Merged:
     """Sorts the rows of other ledgers of the same experiment; the first of equal runs stays."""
-    merged, known = Merged(), {_key(row): row for row in ours}
-    for row in (row for other in others for row in other):
-        mine = known.get(_key(row))
-        if _is_foreign(row):
-            merged.foreign += 1
-        elif not is_current(row):
-            merged.stale += 1
-        elif mine is None:
-            merged.new.append(row)
-            known[_key(row)] = row
-        elif all(mine[name] == row[name] for name in RESULT):
-            merged.there += 1
-        else:
-            merged.conflicts.append((mine, row))
+    merged, known = Merged(), current(ours)
+    for rows in others:
+        own = [row for row in rows if not _is_foreign(row)]
+        theirs = current(own)
+        merged.foreign += len(rows) - len(own)
+        merged.stale += len(own) - len(theirs)
+        for run, row in theirs.items():
+            if (mine := known.get(run)) is None:
+                merged.new.append(row)
+                known[run] = row
+            elif all(mine[name] == row[name] for name in RESULT):
+                merged.there += 1
+            else:
+                merged.conflicts.append((mine, row))
     return merged
 
 
@@ -76,10 +75,6 @@ def _is_foreign(row: Row) -> bool:
     epochs = row["protocol"].get("epochs", Protocol.epochs)
     try_out = row["experiment"] == convergence.EXPERIMENT and epochs != Protocol.epochs
     return try_out or row["learner"] not in {learner.name for learner in BUILT_IN}
-
-
-def _key(row: Row) -> tuple[str, ...]:
-    return identity(row), *(str(row[name]) for name in CONTEXT)
 
 
 def ledgers(folder: Path) -> list[Path]:
@@ -102,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="merge", description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="results from there")
     parser.add_argument(
-        "--keep-ours", action="store_true", help="leave out rows that conflict with those here"
+        "--keep-ours",
+        action="store_true",
+        help="leave out rows that conflict with those here, or in a folder given earlier",
     )
     options = parser.parse_args(arguments)
     return carry_out(
@@ -125,21 +122,22 @@ def _run(options: argparse.Namespace, place: paths.Place, console: Console) -> i
         print(f"conflict: {_told(ours, theirs)}", file=sys.stderr)
     if conflicts and not options.keep_ours:
         print(
-            f"error: {len(conflicts)} runs have another result there than here; nothing was "
+            f"error: {len(conflicts)} runs have different results in two ledgers; nothing was "
             "written. With another processor or PyTorch the last bits may differ, with the same "
-            "ones none may. Find out which is the case, then leave theirs out: --keep-ours",
+            "ones none may. Find out which is the case; --keep-ours leaves out the second of each",
             file=sys.stderr,
         )
         return 2
-    for name in merged:
-        check_writable(place.ledger(name))
+    for name, one in merged.items():
+        if one.new:
+            check_writable(place.ledger(name))
     for name, one in merged.items():
         for row in one.new:
             append(place.ledger(name), dict(row))
         console.print(
-            f"{name}: {len(one.new)} rows added, {one.there} there already, {one.stale} stale, "
-            f"{one.foreign} try-outs or of methods from elsewhere, "
-            f"{len(one.conflicts)} left out as conflicting",
+            f"{name}: {len(one.new)} rows added, {one.there} there already, {one.stale} stale or "
+            f"made again, {one.foreign} try-outs or of methods from elsewhere, "
+            f"{len(one.conflicts)} left out as conflicting{_uncommitted(one.new)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -161,10 +159,19 @@ def _rows(ledger: Path, experiment: str, console: Console) -> list[Row]:
     return rows
 
 
+def _uncommitted(rows: Sequence[Row]) -> str:
+    count = sum(row["git_dirty"] is not False for row in rows)
+    return f"; {count} of those added were made from uncommitted code" if count else ""
+
+
 def _told(ours: Row, theirs: Row) -> str:
     differ = ", ".join(name for name in RESULT if ours[name] != theirs[name])
-    where = " and ".join(f"{row['machine']['cpu']} ({row['finished']})" for row in (ours, theirs))
-    return f"{theirs['dataset']} {theirs['learner']} seed {theirs['seed']}: {differ}; {where}"
+    where = " and ".join(f"{_machine(row)} ({row['finished']})" for row in (ours, theirs))
+    return f"{label_of(theirs)}: {differ}; {where}"
+
+
+def _machine(row: Row) -> str:
+    return (row["machine"] or {}).get("cpu") or "a machine without a name"
 
 
 if __name__ == "__main__":

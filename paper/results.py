@@ -151,6 +151,29 @@ def identity(row: dict[str, Any]) -> str:
     return _canonical({**row, "config": config, "protocol": protocol})
 
 
+def run_of(row: Mapping[str, Any]) -> Run:
+    """The run that a row is the result of.
+
+    Raises:
+        ValueError: There is no such method or configuration here.
+    """
+    return Run(
+        dataset=row["dataset"],
+        learner=row["learner"],
+        config=learner_class(row["learner"]).Config.from_dict(row["config"]),
+        seed=row["seed"],
+        protocol=Protocol.from_dict(row["protocol"]),
+    )
+
+
+def label_of(row: Mapping[str, Any]) -> str:
+    """The label of a row's run, or as much of it as can be told here."""
+    try:
+        return run_of(row).label
+    except (ValueError, TypeError):
+        return f"{row['dataset']} {row['learner']} seed {row['seed']}"
+
+
 def key(run: Run) -> str:
     """What ``identity`` gives for a row of this run."""
     return _canonical(run.identity())

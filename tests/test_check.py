@@ -62,6 +62,13 @@ def test_a_row_of_a_method_or_a_data_set_that_is_not_here_is_stale_and_not_fatal
     assert checked(row, row | change) == (0, [])
 
 
+def test_a_row_of_a_method_from_elsewhere_is_refused(checked, row, monkeypatch):
+    monkeypatch.setattr(check, "BUILT_IN", ())  # as if the method were a plug-in's
+    status, (error,) = checked(row)
+    assert status == 1
+    assert "digits bp epochs=1 seed 0: no method of this repository" in error
+
+
 def test_a_row_whose_configuration_is_not_to_be_had_any_more_is_named(checked, row):
     old = row | {"config": row["config"] | {"dropout": 0.5}}
     status, (error,) = checked(old)

@@ -13,6 +13,7 @@ from sal.run import Run
 from sal.train import Protocol
 
 MACHINE = {"machine": {"cpu": "one"}, "finished": "2026-01-01", "weights_sha256": "w", "split": "s"}
+MACHINE |= {"git_dirty": False}
 
 
 def made(seed, accuracy=50.0, **changes):
@@ -46,7 +47,7 @@ def test_rows_of_several_folders_are_added_once(here, shard, capsys):
     others = [shard("a", made(0), made(1)), shard("b", made(1), made(2), made(2))]
     assert merge.main(others) == 0
     assert seeds(here) == [0, 1, 2]
-    assert "2 rows added, 3 there already, 0 stale, 0 try-outs" in capsys.readouterr().out
+    assert "2 rows added, 2 there already, 1 stale or made again, 0 try" in capsys.readouterr().out
     assert merge.main(others) == 0
     assert seeds(here) == [0, 1, 2]
 
@@ -84,7 +85,7 @@ def test_a_conflict_is_refused_and_nothing_is_written_not_even_elsewhere(
     assert not here.ledger("depth").exists()
     message = capsys.readouterr().err
     assert f"conflict: digits bp seed 0: {next(iter(change))}; one (2026-01-01) and one" in message
-    assert "1 runs have another result there than here; nothing was written" in message
+    assert "1 runs have different results in two ledgers; nothing was written" in message
 
 
 def test_conflicting_rows_are_left_out_if_told_so(here, shard):
@@ -108,6 +109,37 @@ def test_stale_rows_stay_away_and_are_no_conflict(here, shard, capsys):
     assert merge.main([other]) == 0
     assert seeds(here) == [0]
     assert "0 rows added, 0 there already, 2 stale" in capsys.readouterr().out
+
+
+def test_a_shard_that_adds_nothing_makes_no_ledger(here, shard):
+    assert merge.main([shard("a", made(0, learner_version=0))]) == 0
+    assert not here.ledger("table2").exists()
+
+
+def test_rows_that_their_own_ledger_has_replaced_count_for_nothing(here, shard):
+    write(here, "table2", [made(0, weights_sha256="old"), made(0)])
+    other = shard("a", made(0, weights_sha256="older"), made(0), made(1, weights_sha256="old"))
+    shard("a", made(1))
+    assert merge.main([other]) == 0
+    counts = current(read(here.ledger("table2"))[0])
+    assert sorted((row["seed"], row["weights_sha256"]) for row in counts.values()) == [
+        (0, "w"),
+        (1, "w"),
+    ]
+
+
+def test_rows_of_uncommitted_code_are_told(here, shard, capsys):
+    assert merge.main([shard("a", made(0), made(1, git_dirty=True))]) == 0
+    assert "1 of those added were made from uncommitted code" in capsys.readouterr().out
+
+
+def test_a_conflict_names_what_the_run_chose_and_machines_without_a_name(here, shard, capsys):
+    run = Run(dataset="digits", learner="bp", config=BPConfig(), seed=0, protocol=Protocol(lr=0.1))
+    write(here, "table2", [row(run, 50.0, **{"experiment": "table2", **MACHINE})])
+    theirs = {"experiment": "table2", **MACHINE, "weights_sha256": "v", "machine": None}
+    assert merge.main([shard("a", row(run, 50.0, **theirs))]) == 2
+    message = capsys.readouterr().err
+    assert "digits bp lr=0.1 seed 0: weights_sha256; one (2026-01-01) and a machine wi" in message
 
 
 def test_a_row_here_that_is_stale_gives_way_to_one_that_counts(here, shard):
