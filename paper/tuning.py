@@ -324,7 +324,7 @@ def looks() -> dict[str, tuple[str, Any]]:
         colour = style.COLOURS.get(method, "#F0E442")
         if "step /" in column:
             colour = "#000000"
-        if config.hidden == (WIDE,):
+        if column == WIDE_COLUMN:
             colour = "#999999"
         found[column] = (colour, dashes)
     return found

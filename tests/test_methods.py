@@ -3,12 +3,9 @@
 import csv
 import io
 from dataclasses import replace
-from functools import partial
-from types import SimpleNamespace
 
 import pytest
 
-import baselines
 from baselines import FA, learner_class, learners
 from paper import convergence, methods, paths
 from paper.results import read
@@ -153,28 +150,6 @@ def test_a_method_that_cannot_run_with_every_k_has_the_columns_that_it_has(place
     rows = rows_of({("Digits", "MoE-4"): [50.0]})
     rows += [rows[0] | run.identity() for run in pair]
     assert "MoE-4" in lines(methods.pages(place, rows)[place.table("methods", "md")])
-
-
-@pytest.fixture
-def plugins(monkeypatch):
-    """Registers methods of other distributions, each by the name of its entry point."""
-
-    def register(**found):
-        def load(value):
-            if isinstance(value, Exception):
-                raise value
-            return value
-
-        points = [
-            SimpleNamespace(name=name, value=f"{name}:X", load=partial(load, value))
-            for name, value in found.items()
-        ]
-        monkeypatch.setattr("baselines.entry_points", lambda group: points)
-        baselines._registry.cache_clear()
-
-    yield register
-    monkeypatch.undo()
-    baselines._registry.cache_clear()
 
 
 def test_a_plugin_whose_class_is_called_like_another_has_a_column_of_its_own(plugins, place):

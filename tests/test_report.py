@@ -159,10 +159,15 @@ def test_a_phone_does_not_scroll_sideways(opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_all_of_the_contents_are_seen_on_a_desk(opened):
+    page, _, _ = opened()
+    assert page.locator("nav").evaluate("nav => nav.scrollWidth <= nav.clientWidth")
+
+
 def test_tables_are_there_without_javascript(opened):
     page, _, _ = opened(java_script_enabled=False)
     assert page.locator("#verdicts table").count() == 3
-    assert page.locator("#verdicts table").first.is_visible()
+    assert all(table.is_visible() for table in page.locator("#verdicts table").all())
 
 
 def test_every_number_of_the_tables_is_the_ledgers(opened):

@@ -8,8 +8,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from baselines import FA
 from paper import paths, runner, tuning
 from paper.results import append
+from sal import SAL
 from sal.data import find, known_digest, load
 from sal.data.dataset import Dataset
 from sal.data.partition import partition
@@ -200,6 +202,27 @@ def test_the_page_has_published_and_tuned_and_the_chosen_step_size(place, monkey
     assert own.loc["tuned", "n"] == 2 and own.loc["published", "n"] == 1
     figure = tuning.draw(frame)
     assert [axis.get_title() for axis in figure.axes] == ["Digits"]
+
+
+def test_methods_of_other_distributions_are_tuned_beside_the_suites_own(
+    place, monkeypatch, plugins
+):
+    plugins(
+        my_fa=type("FA", (FA,), {"name": "my_fa"}), my_sal=type("SAL", (SAL,), {"name": "my_sal"})
+    )
+    tuning.contestants.cache_clear()
+    try:
+        tune_on(load("digits"), "digits", place, monkeypatch, columns=("my_fa", "my_sal-4"))
+        frame = tuning.table(tuning.results(tuning.ledgers(place)))
+        figure = tuning.draw(frame)
+    finally:
+        tuning.contestants.cache_clear()
+    for column in ("my_fa", "my_sal-4"):
+        own = frame[frame["column"] == column].set_index("part")
+        assert own.loc["tuned", "n"] == 2 and own.loc["published", "n"] == 1
+    lines = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
+    assert len(lines["my_fa"]) > 1 and len(lines["FA"]) == 0
+    assert "my_sal-16" not in set(frame["column"]), "nothing of it was asked for"
 
 
 def test_nothing_is_written_without_a_search(place):
