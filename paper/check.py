@@ -101,7 +101,7 @@ def rerun_problem(row: dict[str, Any], device: str = "cpu") -> str | None:
     label = label_of(row)
     try:
         run = run_of(row)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         return f"{label}: cannot be made again: {error}"
     again = run_row(run, Task.now(row["experiment"], device, probe=PROBES.get(row["experiment"])))
     if _machine(row) == _machine(again):
@@ -164,7 +164,11 @@ def _report(problems: Iterable[str]) -> int:
 
 
 def _machine(row: dict[str, Any]) -> tuple:
-    return (*(row["machine"].get(name) for name in MACHINE), row["torch_version"], row["device"])
+    return (
+        *((row["machine"] or {}).get(name) for name in MACHINE),
+        row["torch_version"],
+        row["device"],
+    )
 
 
 if __name__ == "__main__":

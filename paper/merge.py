@@ -26,6 +26,7 @@ from paper.results import (
     current,
     label_of,
     read,
+    run_of,
 )
 from paper.runner import print_problems
 from sal.train import Protocol
@@ -47,7 +48,8 @@ class Merged:
     """Rows that do not count where they are: of other data or another version of the method, or
     with a later row of the same run."""
     foreign: int = 0
-    """Rows that do not belong here: of methods from elsewhere, of try-outs of other epochs."""
+    """Rows that do not belong here: of methods from elsewhere, of configurations that there are
+    not, of uncommitted code, of try-outs of other epochs."""
     conflicts: list[tuple[Row, Row]] = field(default_factory=list)
     """The row that stays, and the other."""
 
@@ -74,7 +76,12 @@ def merge(ours: Sequence[Row], *others: Sequence[Row]) -> Merged:
 def _is_foreign(row: Row) -> bool:
     epochs = row["protocol"].get("epochs", Protocol.epochs)
     try_out = row["experiment"] == convergence.EXPERIMENT and epochs != Protocol.epochs
-    return try_out or row["learner"] not in {learner.name for learner in BUILT_IN}
+    try:
+        run_of(row)
+    except (ValueError, TypeError):
+        return True
+    from_elsewhere = row["learner"] not in {learner.name for learner in BUILT_IN}
+    return try_out or from_elsewhere or bool(row["git_dirty"])
 
 
 def ledgers(folder: Path) -> list[Path]:
@@ -136,8 +143,8 @@ def _run(options: argparse.Namespace, place: paths.Place, console: Console) -> i
             append(place.ledger(name), dict(row))
         console.print(
             f"{name}: {len(one.new)} rows added, {one.there} there already, {one.stale} stale or "
-            f"made again, {one.foreign} try-outs or of methods from elsewhere, "
-            f"{len(one.conflicts)} left out as conflicting{_uncommitted(one.new)}",
+            f"made again, {one.foreign} try-outs or of code that is not committed here, "
+            f"{len(one.conflicts)} left out as conflicting",
             highlight=False,
             soft_wrap=True,
         )
@@ -157,11 +164,6 @@ def _rows(ledger: Path, experiment: str, console: Console) -> list[Row]:
             "its experiment. Move them to ledgers of their own"
         )
     return rows
-
-
-def _uncommitted(rows: Sequence[Row]) -> str:
-    count = sum(row["git_dirty"] is not False for row in rows)
-    return f"; {count} of those added were made from uncommitted code" if count else ""
 
 
 def _told(ours: Row, theirs: Row) -> str:

@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,9 +58,13 @@ def _stopped_by(*signals: signal.Signals) -> Iterator[None]:
     """Raises KeyboardInterrupt for signals that would end this process, unless they are ignored."""
 
     def stop(number, frame) -> None:
+        for each in ending:  # a terminal that closes sends more than one
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     ending = [number for number in signals if signal.getsignal(number) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        ending = []  # only there can they be handled
     try:
         for number in ending:
             signal.signal(number, stop)
@@ -135,15 +140,16 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _parameter(text: str) -> tuple[str, str | int | float | bool]:
-    """As in JSON where that says the same: 4, 0.5, true; else a text, such as 00:30:00 or 0042."""
+    """As in JSON where that says the same: 4, 0.5, true; else a text: 00:30:00, 0042, 1.10."""
     key, equals, value = text.partition("=")
     if not (key and equals and value):
         raise argparse.ArgumentTypeError(f"must be KEY=VALUE, got {text!r}")
     try:
-        meant = json.loads(value)
+        meant = json.loads(value, parse_constant=str)
     except ValueError:
         return key, value
-    return key, meant if isinstance(meant, int | float) else value
+    is_number = isinstance(meant, int | float) and json.dumps(meant) == value
+    return key, meant if is_number else value
 
 
 def machines(options: argparse.Namespace, place: Place) -> dict[str, Any]:

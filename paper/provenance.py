@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import subprocess
-from functools import lru_cache
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -40,26 +40,41 @@ def code() -> dict:
     }
 
 
-@lru_cache(maxsize=1)
-def made_with() -> str:
-    """What two processes must share for their runs to be of the same code, as text.
-
-    That is the contents of every module, as they are when this process asks first, and PyTorch's
-    version; not the commit, which a change of a text moves too.
-    """
+def contents() -> str:
+    """PyTorch's version and a digest of every module's contents, as they are now."""
     digest = hashlib.sha256()
-    for package in PACKAGES:
-        for module in sorted((REPOSITORY / package).rglob("*.py")):
-            content = module.read_bytes()
-            digest.update(f"{module.relative_to(REPOSITORY)} {len(content)}\n".encode() + content)
+    for module in (module for package in PACKAGES for module in _modules(REPOSITORY / package)):
+        content = module.read_bytes()
+        digest.update(f"{module.relative_to(REPOSITORY)} {len(content)}\n".encode() + content)
     return f"code {digest.hexdigest()[:12]} and PyTorch {torch.__version__}"
+
+
+def _modules(package: Path) -> Iterator[Path]:
+    """Those that can be imported; not what editors and runs put beside them."""
+    entries = sorted(package.iterdir())
+    yield from (entry for entry in entries if entry.suffix == ".py" and entry.stem.isidentifier())
+    for entry in entries:
+        if (entry / "__init__.py").exists():
+            yield from _modules(entry)
+
+
+MADE_WITH = contents()
+"""What two processes must share for their runs to be of the same code: as it was imported. Not the
+commit, which a change of a text moves too."""
 
 
 def provenance(device: str) -> dict:
     """``code``, and the machine.
 
     Take it before training: commits and edits during a run are not what the run is made from.
+
+    Raises:
+        ValueError: The code has changed since it was imported, so the commit is not what runs.
     """
+    if (now := contents()) != MADE_WITH:
+        raise ValueError(
+            f"the code has changed since this process began, from {MADE_WITH} to {now}: start anew"
+        )
     return {
         **code(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",

@@ -206,7 +206,7 @@ def why_stale(row: Mapping[str, Any], data_sha256: str | None) -> str | None:
     if row["learner_version"] != version:
         return f"made by version {row['learner_version']} of {row['learner']}, now {version}"
     if data_sha256 is not None and row["data_sha256"] != data_sha256:
-        return f"made on data {row['data_sha256'][:12]}, now {data_sha256[:12]}"
+        return f"made on data {str(row['data_sha256'])[:12]}, now {data_sha256[:12]}"
     return None
 
 

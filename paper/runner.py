@@ -11,6 +11,7 @@ import pkgutil
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -30,7 +31,7 @@ from baselines import learner_class
 from paper.backends import Backend, OnEpoch
 from paper.backends.here import Here
 from paper.paths import Place
-from paper.provenance import made_with, provenance
+from paper.provenance import MADE_WITH, provenance
 from paper.results import append, check_writable, current, identity, key, read, why_stale
 from sal.data import find, known_digest, load
 from sal.run import Run, execute
@@ -58,7 +59,7 @@ class Task:
         probe: str | None = None,
     ) -> Task:
         """For runs that start now."""
-        return cls(experiment, device, made_with(), checkpoint_after, probe)
+        return cls(experiment, device, MADE_WITH, checkpoint_after, probe)
 
 
 Job = tuple[Run, Task, Path]
@@ -117,20 +118,23 @@ def make(
                 seen[run] = epoch
                 progress.advance(bar, more * _cost(run, epochs=1))
 
-        for job, row, error in backend.carry_out(jobs, _work, on_epoch):
-            run, _, checkpoint = job
-            if error is None and identity(row) != key(run):
-                error = f"the backend gives it the row of another run, {identity(row)}"
-            if error is None:
-                append(ledger, row)
-                _discard(checkpoint)
-                summary.done += 1
-            else:
-                summary.failed[run.label] = error
-            on_epoch(job, run.protocol.epochs)
-            finished = summary.done + len(summary.failed)
-            progress.update(bar, runs=f"{finished}/{len(todo)} runs")
-            console.print(f"  {run.label}: {error or _metrics(row)}", highlight=False, markup=False)
+        with closing(backend.carry_out(jobs, _work, on_epoch)) as ended:
+            for job, row, error in ended:
+                run, _, checkpoint = job
+                if error is None and identity(row) != key(run):
+                    error = f"the backend gives it the row of another run, {identity(row)}"
+                if error is None:
+                    append(ledger, row)
+                    _discard(checkpoint)
+                    summary.done += 1
+                else:
+                    summary.failed[run.label] = error
+                on_epoch(job, run.protocol.epochs)
+                finished = summary.done + len(summary.failed)
+                progress.update(bar, runs=f"{finished}/{len(todo)} runs")
+                console.print(
+                    f"  {run.label}: {error or _metrics(row)}", highlight=False, markup=False
+                )
     return summary
 
 
@@ -139,11 +143,12 @@ def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None)
 
     Raises:
         RuntimeError: The code here is not what the task was started with.
+        ValueError: It has changed since it was imported.
         Exception: Whatever the run raises.
     """
-    if made_with() != task.made_with:
+    if task.made_with != MADE_WITH:
         raise RuntimeError(
-            f"the worker on {platform.node()} has {made_with()}, the command that gave it the run "
+            f"the worker on {platform.node()} has {MADE_WITH}, the command that gave it the run "
             f"{task.made_with}: bring both to the same state and start both anew"
         )
     data, where = _dataset(run.dataset), _provenance(task.device)

@@ -89,7 +89,8 @@ class Outcome:
     val_loss (mean cross-entropy in nats of the net as it stands after the epoch), usage:<layer>,
     the share of the validation part that each area takes, and what a probe has found."""
     seconds: float = 0.0
-    """Wall clock of training and evaluation, shared by the replicas trained side by side."""
+    """Wall clock of training and evaluation, shared by the replicas trained side by side. A
+    machine's first runs of a method have the compiling of its kernels in it, some ten seconds."""
     weights_sha256: str = ""
 
     def last(self, metric: str) -> float | None:

@@ -4,10 +4,13 @@ import argparse
 import io
 import re
 import shutil
+import signal
 import sys
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +19,7 @@ from workers import Watched, kill, needs_proc, processes
 
 from baselines import BPConfig
 from paper import options, paths, provenance, runner
-from paper.backends import ATTEMPTS, killed
+from paper.backends import ATTEMPTS, killed, uninterrupted
 from paper.backends.here import Here
 from paper.backends.processes import Processes
 from paper.results import read
@@ -33,7 +36,6 @@ def run(seed=0, epochs=2, learner="bp", config=BPConfig()):  # noqa: B008
 
 RUNS = [run(), run(1, learner="sal", config=SALConfig(areas=(4,)))]
 LONG = run(2, epochs=100)  # of some seconds: long enough to be killed in the middle
-DEADLY = run(3, epochs=100)
 
 
 def made_by(backend, folder, runs=RUNS, **choices):
@@ -142,16 +144,21 @@ def test_a_dask_worker_killed_in_mid_run_costs_no_run_and_no_bit(tmp_path, made_
 def test_a_run_that_always_kills_its_dask_worker_is_given_up_and_the_others_are_made(
     tmp_path, made_here
 ):
-    with dask_cluster(workers=1, failures=1) as (cluster, backend):
+    ledger, told = paths.Place(tmp_path, published=True).ledger("table2"), []
+    deadly = run(3, epochs=100_000)
+    with dask_cluster(workers=1, failures=0) as (cluster, backend):
 
         def kill_the_deadly(run, epoch):
-            if run == DEADLY and epoch >= 1:
+            if run != deadly:
+                told.append((run.seed, epoch))
+            elif {seed for seed, _ in told} <= {row["seed"] for row in read(ledger)[0]}:
                 kill(workers_of(cluster))
 
-        runs = [DEADLY, RUNS[0]]  # the second waits on the worker that the first has killed
+        runs = [RUNS[0], deadly, RUNS[1]]  # one of the two at least waits when the worker dies
         rows, failed = made_by(Watched(backend, kill_the_deadly), tmp_path, runs)
-    assert rows == {0: made_here[0]}
-    assert failed == {DEADLY.label: killed(2)}
+    assert rows == {seed: made_here[seed] for seed in (0, 1)}
+    assert failed == {deadly.label: killed(1)}
+    assert sorted(told) == [(0, 1), (0, 2), (1, 1), (1, 2)], "what is in the ledger is not redone"
 
 
 @pytest.mark.slow
@@ -233,7 +240,9 @@ def test_a_job_of_submitit_killed_in_mid_run_costs_no_bit_and_is_given_up_at_the
     else:
         assert rows == {}
         assert killed(ATTEMPTS, "out of memory or time?") in failed[LONG.label]
-        assert ".err" in failed[LONG.label]
+        log = Path(failed[LONG.label].rpartition("its log: ")[2])
+        assert log.exists()
+        assert uuid.UUID(log.parent.name), "of this call alone"
 
 
 @pytest.mark.slow
@@ -276,17 +285,103 @@ def test_a_run_that_is_asked_for_twice_is_made_once(tmp_path, made_here):
 
 def test_code_is_the_same_by_its_contents_and_not_by_its_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
-    made_with = provenance.made_with.__wrapped__  # without its memory
-    module = tmp_path / "sal" / "data" / "usps.py"
-    module.parent.mkdir(parents=True)
+    for package in ("sal", "sal/data", "baselines", "paper", "paper/fresh"):
+        (tmp_path / package).mkdir()
+        if package != "paper/fresh":
+            (tmp_path / package / "__init__.py").touch()
+    module = tmp_path / "sal/data/usps.py"
     module.write_text("a = 1")
-    before = made_with()
-    (tmp_path / "sal" / "README.md").write_text("a text")
-    assert made_with() == before
+    before = provenance.contents()
+    (tmp_path / "sal/README.md").write_text("a text")
+    (tmp_path / "paper/fresh/look.py").write_text("what a run or a person left")
+    (tmp_path / "sal/.#usps.py").symlink_to("an editor's lock")
+    assert provenance.contents() == before
     module.write_text("a = 2")
-    assert made_with() != before
-    module.rename(module.with_name("svhn.py")).write_text("a = 1")
-    assert made_with() != before
+    assert provenance.contents() != before
+    module.write_text("a = 1")
+    assert provenance.contents() == before
+    module.rename(module.with_name("svhn.py"))
+    assert provenance.contents() != before
+
+
+def test_code_that_has_changed_since_it_was_imported_makes_no_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "contents", lambda: "code ffff")
+    runner._provenance.cache_clear()
+    rows, failed = made_by(Here(), tmp_path, [RUNS[0]])
+    assert rows == {}
+    assert "the code has changed since this process began" in failed[RUNS[0].label]
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit's Popen
+def test_jobs_of_submitit_are_cancelled_at_an_interruption(tmp_path, monkeypatch):
+    # What a shell's background job ignores, its children would ignore, too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    jobs = tmp_path / "jobs"
+
+    def interrupt_when_two_have_begun(seconds):
+        if len(submitted(jobs)) == 2:
+            raise KeyboardInterrupt
+        time.sleep(seconds)
+
+    clock = SimpleNamespace(sleep=interrupt_when_two_have_begun, monotonic=time.monotonic)
+    monkeypatch.setattr("paper.backends.slurm.time", clock)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            made_by(slurm(jobs), tmp_path, [run(seed, epochs=1_000_000) for seed in (0, 1)])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    end = time.monotonic() + 60
+    while submitted(jobs):
+        assert time.monotonic() < end, "they go on"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_middle_of_a_block_stops_after_it(number):
+    done = []
+
+    def command(console):
+        with uninterrupted():
+            signal.raise_signal(number)
+            done.append("all of it")
+        done.append("and more")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert options.carry_out(command) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == ["all of it"]
+
+
+def test_a_terminal_that_closes_stops_a_command_once_unless_it_is_to_go_on():
+    def command(console):
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        finally:
+            signal.raise_signal(signal.SIGHUP)  # the shell's, and the terminal's own
+            ended.append("in order")
+        return 0
+
+    ended = []
+    assert options.carry_out(command) == 130
+    assert ended == ["in order"]
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    try:
+        assert options.carry_out(command) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_command_may_be_carried_out_in_any_thread():
+    statuses = []
+    thread = Thread(target=lambda: statuses.append(options.carry_out(lambda console: 7)))
+    thread.start()
+    thread.join()
+    assert statuses == [7]
 
 
 def test_an_error_of_a_run_is_told_and_the_other_runs_are_made(tmp_path, made_here, monkeypatch):
@@ -302,7 +397,7 @@ def test_an_error_of_a_run_is_told_and_the_other_runs_are_made(tmp_path, made_he
 
 
 def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "made_with", lambda: "code ffff")
+    monkeypatch.setattr(runner, "MADE_WITH", "code ffff")
     rows, failed = made_by(Processes(), tmp_path, [RUNS[0]])
     assert rows == {}
     (why,) = failed.values()
@@ -339,8 +434,10 @@ def test_the_command_line_chooses_a_cluster(tmp_path):
     assert dask.address == "tcp://host:1"
     arguments = ("--submit", "slurm_partition=cpu", "timeout_min=240", "--jobs", "7")
     arguments += ("--submit", "mem_gb=0.5", "slurm_account=0042", "slurm_time=00:30:00", "a=true")
+    arguments += ("b=1.10", "c=1e3", "d=Infinity")
     slurm = chosen("--backend", "slurm", *arguments, tmp_path=tmp_path)
     texts = {"slurm_partition": "cpu", "slurm_account": "0042", "slurm_time": "00:30:00"}
+    texts |= {"b": "1.10", "c": "1e3", "d": "Infinity"}
     assert slurm.parameters == texts | {"timeout_min": 240, "mem_gb": 0.5, "a": True}
     assert (slurm.count, slurm.folder) == (7, tmp_path / "checkpoints" / "submitit")
 

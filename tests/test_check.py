@@ -62,6 +62,11 @@ def test_a_row_of_a_method_or_a_data_set_that_is_not_here_is_stale_and_not_fatal
     assert checked(row, row | change) == (0, [])
 
 
+def test_a_row_without_a_machine_or_data_is_named_and_not_fatal(checked, row):
+    status, errors = checked(row | {"machine": None}, row | {"data_sha256": None})
+    assert (status, errors) == (0, [])
+
+
 def test_a_row_of_a_method_from_elsewhere_is_refused(checked, row, monkeypatch):
     monkeypatch.setattr(check, "BUILT_IN", ())  # as if the method were a plug-in's
     status, (error,) = checked(row)

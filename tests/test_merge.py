@@ -128,9 +128,10 @@ def test_rows_that_their_own_ledger_has_replaced_count_for_nothing(here, shard):
     ]
 
 
-def test_rows_of_uncommitted_code_are_told(here, shard, capsys):
-    assert merge.main([shard("a", made(0), made(1, git_dirty=True))]) == 0
-    assert "1 of those added were made from uncommitted code" in capsys.readouterr().out
+def test_rows_of_uncommitted_code_stay_away(here, shard, capsys):
+    assert merge.main([shard("a", made(0), made(0, git_dirty=True), made(1, git_dirty=True))]) == 0
+    assert seeds(here) == [0]
+    assert "2 try-outs or of code that is not committed here" in capsys.readouterr().out
 
 
 def test_a_conflict_names_what_the_run_chose_and_machines_without_a_name(here, shard, capsys):
@@ -161,10 +162,11 @@ def test_try_outs_and_methods_from_elsewhere_stay_away(here, shard, capsys):
         dataset="digits", learner="bp", config=BPConfig(), seed=0, protocol=Protocol(epochs=1)
     )
     try_out = row(run, 50.0, experiment="table2", **MACHINE)
-    other = shard("a", try_out, made(1, learner="my_rule"), made(2))
+    unknown = made(3, config={"dropout": 0.5})
+    other = shard("a", try_out, made(1, learner="my_rule"), made(2), unknown)
     assert merge.main([other]) == 0
     assert seeds(here) == [2]
-    assert "2 try-outs or of methods from elsewhere" in capsys.readouterr().out
+    assert "3 try-outs or of code that is not committed here" in capsys.readouterr().out
 
 
 def test_a_torn_line_is_told_and_the_others_are_merged(here, shard, tmp_path, capsys):

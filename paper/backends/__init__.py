@@ -6,7 +6,10 @@ as it ends. Results do not depend on it: the bits are a run's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 ATTEMPTS = 3
@@ -21,6 +24,8 @@ Work = Callable[[Job, OnEpoch], Result]
 """Does a job; named at the top level of a module, since workers import it."""
 Ended = tuple[Job, Result | None, str | None]
 """A job with its result, or None and why there is none."""
+Endings = Generator[Ended, None, None]
+"""Jobs as they end; closed, it leaves none behind that goes on."""
 
 
 class Backend(Protocol):
@@ -28,7 +33,7 @@ class Backend(Protocol):
 
     def carry_out(
         self, jobs: Sequence[Job], work: Work, on_epoch: Callable[[Job, int], None]
-    ) -> Iterator[Ended]:
+    ) -> Endings:
         """Yields jobs as they end, in whatever order.
 
         ``on_epoch`` is called for epochs of jobs under way, from any thread, where the backend can
@@ -43,6 +48,27 @@ class Backend(Protocol):
 def killed(times: int, why: str = "out of memory?") -> str:
     """Why a job is given up whose worker was killed ``times`` times."""
     return f"its worker was killed {times} times ({why})"
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Puts off what stops this process (see ``paper.options.carry_out``) to the end of a block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no signal is handled here
+        return
+    seen: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, frame: seen.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in dict.fromkeys(seen):
+            signal.raise_signal(number)
 
 
 def outcome(work: Work, job: Job, on_epoch: OnEpoch) -> tuple[Result | None, str | None]:

@@ -6,14 +6,17 @@ import re
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from typing import Any
 
 from distributed import Client, Future, KilledWorker, as_completed, get_worker
+from distributed.client import ClosedClientError
 
-from paper.backends import POLL_SECONDS, Ended, Job, OnEpoch, Work, killed, outcome
+from paper.backends import POLL_SECONDS, Endings, Job, OnEpoch, Work, killed, outcome
 
+GONE = "the Dask scheduler has gone"
 CONNECT_WITHIN = "30s"
 LOOK_FOR_WORKERS_SECONDS = 15.0
 """Warns when it has found none twice: one that has died may be started anew."""
@@ -33,25 +36,36 @@ class Dask:
 
     def carry_out(
         self, jobs: Sequence[Job], work: Work, on_epoch: Callable[[Job, int], None]
-    ) -> Iterator[Ended]:
+    ) -> Endings:
         """See ``Backend``. Warns while the cluster has no worker."""
         with self._client() as client:
             topic = f"epochs-{uuid.uuid4()}"
             client.subscribe_topic(topic, lambda event: on_epoch(jobs[event[1][0]], event[1][1]))
 
-            def submit(number: int) -> Future:
-                return client.submit(_work, work, jobs[number], topic, number, pure=False)
+            def made(numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
+                futures = {
+                    client.submit(_work, work, jobs[number], topic, number, pure=False): number
+                    for number in numbers
+                }
+                for future in _as_completed(futures, client, self.address):
+                    number, ended = futures.pop(future), _outcome(future)
+                    future.release()  # or it is made anew when the worker dies that keeps it
+                    yield number, ended
 
-            futures, suspects = {submit(number): number for number in range(len(jobs))}, []
-            for future in _as_completed(futures, client, self.address):
-                number = futures[future]
-                if future.status == "error" and isinstance(future.exception(), KilledWorker):
+            suspects = []
+            for number, ended in made(range(len(jobs))):
+                if isinstance(ended, KilledWorker):
                     suspects.append(number)
                 else:
-                    yield jobs[number], *_outcome(future)
-            for number in suspects:
-                for future in _as_completed([submit(number)], client, self.address):
-                    yield jobs[number], *_outcome(future)
+                    yield jobs[number], *ended
+            for suspect in suspects:
+                try:
+                    ((_, ended),) = made([suspect])
+                except ClosedClientError:
+                    ended = None, GONE
+                if isinstance(ended, KilledWorker):
+                    ended = None, killed(ended.allowed_failures + 1)
+                yield jobs[suspect], *ended
 
     def _client(self) -> Client:
         if not re.fullmatch(r"(\w+://)?.+:\d+", self.address):
@@ -89,13 +103,13 @@ def _has_workers(client: Client) -> bool:
         return True
 
 
-def _outcome(future: Future):
+def _outcome(future: Future) -> tuple[Any, str | None] | KilledWorker:
     try:
         return future.result()
     except KilledWorker as error:
-        return None, killed(error.allowed_failures + 1)
+        return error
     except CancelledError:
-        return None, "the Dask scheduler has gone"
+        return None, GONE
     except Exception as error:  # before the work began: the package is not there, or another
         return None, f"a Dask worker cannot do it: {type(error).__name__}: {error}"
 

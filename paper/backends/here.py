@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from paper.backends import Ended, Job, Work, outcome
+from paper.backends import Endings, Job, Work, outcome
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Here:
 
     def carry_out(
         self, jobs: Sequence[Job], work: Work, on_epoch: Callable[[Job, int], None]
-    ) -> Iterator[Ended]:
+    ) -> Endings:
         """See ``Backend``."""
         for job in jobs:
             yield job, *outcome(work, job, partial(on_epoch, job))

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -19,7 +19,7 @@ from functools import partial
 
 from joblib.externals import loky
 
-from paper.backends import ATTEMPTS, POLL_SECONDS, Ended, Job, Work, killed, outcome
+from paper.backends import ATTEMPTS, POLL_SECONDS, Endings, Job, Work, killed, outcome
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Processes:
 
     def carry_out(
         self, jobs: Sequence[Job], work: Work, on_epoch: Callable[[Job, int], None]
-    ) -> Iterator[Ended]:
+    ) -> Endings:
         """See ``Backend``."""
         waiting, attempts = deque(jobs), Counter()
         count = min(self.count, len(jobs))
