@@ -25,8 +25,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments go to pytest."""
-    session.run(sys.executable, "-m", "pytest", *session.posargs)
+    """Run the tests, files side by side; arguments go to pytest (-- -n 0: one after another)."""
+    side_by_side = ("--numprocesses", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+    session.run(sys.executable, "-m", "pytest", *side_by_side, *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
