@@ -26,7 +26,8 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests, files side by side; arguments go to pytest (-- -n 0: one after another)."""
-    side_by_side = ("--numprocesses", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+    side_by_side = ("--numprocesses", "logical", "--maxprocesses", "4")
+    side_by_side += ("--dist", "loadfile", "--no-loadscope-reorder")  # the longest are first
     session.run(sys.executable, "-m", "pytest", *side_by_side, *session.posargs)
 
 

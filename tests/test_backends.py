@@ -312,12 +312,24 @@ def test_code_that_has_changed_since_it_was_imported_makes_no_row(tmp_path, monk
     assert "the code has changed since this process began" in failed[RUNS[0].label]
 
 
+@pytest.fixture
+def as_in_a_terminal():
+    """Signals do what they do there; tests in the background and under nohup ignore some."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit's Popen
-def test_jobs_of_submitit_are_cancelled_at_an_interruption(tmp_path, monkeypatch):
-    # What a shell's background job ignores, its children would ignore, too.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def test_jobs_of_submitit_are_cancelled_at_an_interruption(as_in_a_terminal, tmp_path, monkeypatch):
     jobs = tmp_path / "jobs"
 
     def interrupt_when_two_have_begun(seconds):
@@ -327,11 +339,8 @@ def test_jobs_of_submitit_are_cancelled_at_an_interruption(tmp_path, monkeypatch
 
     clock = SimpleNamespace(sleep=interrupt_when_two_have_begun, monotonic=time.monotonic)
     monkeypatch.setattr("paper.backends.slurm.time", clock)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            made_by(slurm(jobs), tmp_path, [run(seed, epochs=1_000_000) for seed in (0, 1)])
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        made_by(slurm(jobs), tmp_path, [run(seed, epochs=1_000_000) for seed in (0, 1)])
     end = time.monotonic() + 60
     while submitted(jobs):
         assert time.monotonic() < end, "they go on"
@@ -339,7 +348,7 @@ def test_jobs_of_submitit_are_cancelled_at_an_interruption(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_in_the_middle_of_a_block_stops_after_it(number):
+def test_a_signal_in_the_middle_of_a_block_stops_after_it(as_in_a_terminal, number):
     done = []
 
     def command(console):
@@ -348,15 +357,11 @@ def test_a_signal_in_the_middle_of_a_block_stops_after_it(number):
             done.append("all of it")
         done.append("and more")
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        assert options.carry_out(command) == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert options.carry_out(command) == 130
     assert done == ["all of it"]
 
 
-def test_a_terminal_that_closes_stops_a_command_once_unless_it_is_to_go_on():
+def test_a_terminal_that_closes_stops_a_command_once_unless_it_is_to_go_on(as_in_a_terminal):
     def command(console):
         try:
             signal.raise_signal(signal.SIGHUP)
@@ -369,11 +374,8 @@ def test_a_terminal_that_closes_stops_a_command_once_unless_it_is_to_go_on():
     assert options.carry_out(command) == 130
     assert ended == ["in order"]
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
-    try:
-        assert options.carry_out(command) == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    assert options.carry_out(command) == 0
 
 
 def test_a_command_may_be_carried_out_in_any_thread():
