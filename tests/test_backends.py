@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -243,6 +244,66 @@ def test_a_job_of_submitit_killed_in_mid_run_costs_no_bit_and_is_given_up_at_the
         log = Path(failed[LONG.label].rpartition("its log: ")[2])
         assert log.exists()
         assert uuid.UUID(log.parent.name), "of this call alone"
+
+
+@pytest.mark.parametrize(
+    ("workers", "says"),
+    [([{}, {"a": 1}, {}, {"a": 1}], 0), ([{"a": 1}, {}, {}, {}], 1), ([{}, {}, {"a": 1}, {}], 1)],
+)
+def test_a_dask_worker_that_is_started_anew_is_not_missed(monkeypatch, workers, says):
+    pytest.importorskip("distributed")
+    from paper.backends import dask
+
+    looks, said = iter(workers), []
+    monkeypatch.setattr(dask, "LOOK_FOR_WORKERS_SECONDS", 0.0)
+    monkeypatch.setattr(dask, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(dask, "warnings", SimpleNamespace(warn=lambda text, **_: said.append(text)))
+    left = iter([False] * len(workers) + [True])
+    waiting = SimpleNamespace(is_empty=lambda: next(left), next_batch=lambda block: [])
+    monkeypatch.setattr(dask, "as_completed", lambda futures, loop: waiting)
+    client = SimpleNamespace(status="running", ncores=lambda: next(looks), loop=None)
+    assert list(dask._as_completed([], client, "tcp://host:1")) == []
+    assert len(said) == says
+
+
+@pytest.mark.timeout(60)
+def test_a_job_that_was_refused_for_a_moment_is_submitted_before_another_has_ended(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("submitit")
+    from paper.backends import slurm as module
+
+    accepted, refusals = [], iter([False, True, False])
+
+    class Executor:
+        cluster = "moody"
+
+        def __init__(self, folder, cluster):
+            pass
+
+        def update_parameters(self, **parameters):
+            pass
+
+        def submit(self, function, work, job):
+            if next(refusals):
+                raise module.FailedSubmissionError("Socket timed out")
+            accepted.append(job)
+            return Job(job)
+
+    @dataclass(frozen=True)
+    class Job:
+        name: str
+
+        def done(self):
+            return len(accepted) == 2
+
+        def result(self):
+            return f"{self.name} done", None
+
+    monkeypatch.setattr(module.submitit, "AutoExecutor", Executor)
+    monkeypatch.setattr(module, "TRY_AGAIN_SECONDS", 0.1)
+    ended = module.Slurm(tmp_path, 2, {}).carry_out(["a", "b"], print, print)
+    assert sorted(ended) == [("a", "a done", None), ("b", "b done", None)]
 
 
 @pytest.mark.slow
