@@ -34,6 +34,7 @@ from sal.sal import SAL
 __all__ = [
     "BP",
     "BUILT_IN",
+    "BUILT_IN_NAMES",
     "DFA",
     "DRTP",
     "FA",
@@ -70,6 +71,7 @@ BUILT_IN: tuple[type[Learner], ...] = (
     *(SAL, SALStep, SALFrozen, SALRandom, SALHash, SALBP),
 )
 """The suite's own methods. Add a line to add one."""
+BUILT_IN_NAMES = frozenset(learner.name for learner in BUILT_IN)
 
 
 def learners() -> dict[str, type[Learner]]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from baselines import BUILT_IN
+from baselines import BUILT_IN_NAMES
 from paper import (
     against_moe,
     anchors,
@@ -74,10 +74,10 @@ def table_problems(place: paths.Place) -> list[str]:
 def row_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Rows that may not be committed: of unknown or uncommitted code, or contradicting others."""
     problems, ancestors, weights, digests = [], {}, {}, {}
-    names = {learner.name for learner in BUILT_IN}
     for row in rows:
         label = label_of(row)
-        if row["learner"] not in names and is_current(row):  # nothing is said of former methods
+        # Nothing is said of former methods.
+        if row["learner"] not in BUILT_IN_NAMES and is_current(row):
             problems.append(f"{label}: no method of this repository; keep its rows where it is")
         sha = row["git_sha"]
         if sha is None or row["git_dirty"] is not False:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from baselines import BUILT_IN
+from baselines import BUILT_IN_NAMES
 from paper import convergence, paths
 from paper.options import carry_out
 from paper.results import (
@@ -80,7 +80,7 @@ def _is_foreign(row: Row) -> bool:
         run_of(row)
     except (ValueError, TypeError):
         return True
-    from_elsewhere = row["learner"] not in {learner.name for learner in BUILT_IN}
+    from_elsewhere = row["learner"] not in BUILT_IN_NAMES
     return try_out or from_elsewhere or bool(row["git_dirty"])
 
 

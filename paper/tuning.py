@@ -26,7 +26,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from baselines import BUILT_IN, learners
+from baselines import BUILT_IN_NAMES, learners
 from paper import against_moe, convergence, methods, paths, render, style
 from paper.cells import SEEDS, Measured, measure
 from paper.options import Trained, add_machine_options, carry_out, of_the_paper, train
@@ -50,7 +50,6 @@ PUBLISHED_SEEDS = tuple(range(SEEDS))
 WIDE = 4096
 """Hidden units with which a dense net has as many parameters as SAL-16 of 256."""
 WIDE_COLUMN = f"Baseline, {WIDE} units"
-BUILT_IN_NAMES = tuple(method.name for method in BUILT_IN)
 
 
 @cache

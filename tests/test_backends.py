@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from workers import Watched, kill, needs_proc, processes
+from workers import Watched, kill, needs_proc, processes, until
 
 from baselines import BPConfig
 from paper import options, paths, provenance, runner
@@ -184,10 +184,7 @@ def test_a_run_that_nobody_waits_for_any_longer_ends_on_its_dask_worker(tmp_path
             def busy():
                 return client.run(lambda dask_worker: len(dask_worker.active_threads))
 
-            end = time.monotonic() + 60
-            while any(busy().values()):
-                assert time.monotonic() < end, "it goes on"
-                time.sleep(0.1)
+            until(lambda: not any(busy().values()), 60)
 
 
 @pytest.mark.slow
@@ -402,10 +399,7 @@ def test_jobs_of_submitit_are_cancelled_at_an_interruption(as_in_a_terminal, tmp
     monkeypatch.setattr("paper.backends.slurm.time", clock)
     with pytest.raises(KeyboardInterrupt):
         made_by(slurm(jobs), tmp_path, [run(seed, epochs=1_000_000) for seed in (0, 1)])
-    end = time.monotonic() + 60
-    while submitted(jobs):
-        assert time.monotonic() < end, "they go on"
-        time.sleep(0.1)
+    until(lambda: not submitted(jobs), 60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -68,7 +68,7 @@ def test_a_row_without_a_machine_or_data_is_named_and_not_fatal(checked, row):
 
 
 def test_a_row_of_a_method_from_elsewhere_is_refused(checked, row, monkeypatch):
-    monkeypatch.setattr(check, "BUILT_IN", ())  # as if the method were a plug-in's
+    monkeypatch.setattr(check, "BUILT_IN_NAMES", ())  # as if the method were a plug-in's
     status, (error,) = checked(row)
     assert status == 1
     assert "digits bp epochs=1 seed 0: no method of this repository" in error

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,11 @@ def workers(of=None):
         for pid, parent, command in processes()
         if parent == (of or os.getpid()) and ("spawn_main" in command or "LokyProcess" in command)
     ]
+
+
+def until(condition, seconds=90):
+    """Waits for something to become true; fails if it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
