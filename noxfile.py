@@ -187,6 +187,12 @@ def mechanism(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def routing(session: nox.Session) -> None:
+    """Draw SAL's router and prototypes again, all else the same; arguments go to paper.routing."""
+    session.run(sys.executable, "-m", "paper.routing", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def deviations(session: nox.Session) -> None:
     """Change each choice of ours, one at a time; arguments go to paper.deviations."""
     session.run(sys.executable, "-m", "paper.deviations", *session.posargs)
@@ -223,6 +229,7 @@ EVERYTHING = {
     "reproduce_figure3": (),
     "matched_tuning": (),
     "mechanism": (),
+    "routing": (),
     "deviations": (),
     "claims": (),
     "report": (),

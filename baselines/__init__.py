@@ -22,6 +22,7 @@ from baselines.sal_bp import SALBP
 from baselines.sal_frozen import SALFrozen
 from baselines.sal_hash import SALHash
 from baselines.sal_random import SALRandom
+from baselines.sal_redrawn import SALRedrawn, SALRedrawnConfig
 from baselines.sal_step import SALStep
 from baselines.set import SET, SETConfig
 from baselines.shallow import Shallow, ShallowConfig
@@ -54,6 +55,8 @@ __all__ = [
     "SALFrozen",
     "SALHash",
     "SALRandom",
+    "SALRedrawn",
+    "SALRedrawnConfig",
     "SALStep",
     "SETConfig",
     "Shallow",
@@ -68,7 +71,7 @@ __all__ = [
 
 BUILT_IN: tuple[type[Learner], ...] = (
     *(BP, FA, USF, KP, DFA, DRTP, Local, Shallow, MoE, Sparse, SET),
-    *(SAL, SALStep, SALFrozen, SALRandom, SALHash, SALBP),
+    *(SAL, SALStep, SALFrozen, SALRandom, SALHash, SALRedrawn, SALBP),
 )
 """The suite's own methods. Add a line to add one."""
 BUILT_IN_NAMES = frozenset(learner.name for learner in BUILT_IN)

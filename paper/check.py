@@ -25,6 +25,7 @@ from paper import (
     mechanism,
     memory,
     paths,
+    routing,
     scaling,
     table1,
     tuning,
@@ -37,7 +38,7 @@ from sal.learner import DEVICES
 
 LEDGERS = (
     *(module.EXPERIMENT for module in (convergence, recovery, anchors)),
-    *(module.EXPERIMENT for module in (tuning, mechanism, deviations)),
+    *(module.EXPERIMENT for module in (tuning, mechanism, routing, deviations)),
     *(experiment.name for experiment in scaling.EXPERIMENTS.values()),
 )
 """Experiments whose ledger is committed."""
@@ -45,7 +46,8 @@ PROBES = {mechanism.EXPERIMENT: mechanism.PROBE}
 """What they look at besides."""
 TABLES = (
     *(convergence, recovery, anchors, table1),
-    *(scaling, against_moe, billion, memory, costs, health, tuning, mechanism, deviations, claims),
+    *(scaling, against_moe, billion, memory, costs, health, tuning, mechanism, routing),
+    *(deviations, claims),
 )
 """Modules with committed ``pages(place)``, and the nox SESSION that writes them."""
 RERUN_DATASET = "digits"

@@ -1,9 +1,12 @@
 """What SAL's mechanism does, measured while it trains (not in the paper, which claims it).
 
 After every epoch, on the same samples of each class: how the updates of two classes agree or
-conflict, within an area and across areas, beside backpropagation and a mixture of experts; the
-angle between SAL's update and that of backpropagation through the same net; and what the areas are
-used for. At the paper's step size and at each method's own.
+conflict, within an area and across areas; the angle between SAL's update and that of
+backpropagation through the same net; and what the areas are used for. At the paper's step size and
+at each method's own.
+
+Beside backpropagation, a mixture of experts, and SAL with areas by a hash of the input: updates in
+areas of their own do not meet, whoever chose the areas, so this is what choosing has to beat.
 
 ``python -m paper.mechanism --help`` lists the options; ``nox -s mechanism -- OPTIONS`` is the same.
 """
@@ -14,6 +17,7 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +45,11 @@ from sal.streams import Streams
 EXPERIMENT = SESSION = "mechanism"
 PROBE = "paper.mechanism:probe"
 DATASETS_ASKED = ("digits", "fashion_mnist")
-COLUMNS = ("Baseline", "SAL-1", "SAL-4", "SAL-16", "MoE-4", "MoE-16")
+CONTROLS = {"SAL-4, hash": "SAL-4", "SAL-16, hash": "SAL-16"}
+"""SAL with areas by a hash of the input, at the step size of the one whose control it is."""
+COLUMNS = ("Baseline", "SAL-1", "SAL-4", "SAL-16", *CONTROLS, "MoE-4", "MoE-16")
+HASHED = "#009E73"
+N_CLASSES = {spec.title: spec.n_classes for spec in DATASETS.values()}
 PROBED = ("cosine", "conflict", "within", "across", "angle", "information")
 """What the probe gives, by layer."""
 PER_CLASS = 20
@@ -50,13 +58,14 @@ OF_VALIDATION = 2000
 """Validation samples whose areas are looked at."""
 QUANTITIES = {
     "conflict:layer0": "conflict of two classes'\nupdates, first layer",
-    "within:layer0": "cosine of two classes'\nupdates of one area",
+    "within:layer0": "cosine of two classes'\nupdates within an area",
+    "across:layer0": "the same across areas,\nas if they shared weights",
     "angle:layer0": "angle to BP's update,\nfirst layer (degrees)",
-    "angle:layer1": "angle to BP's update,\noutput layer (degrees)",
     "effective:layer0": "areas in effect / K",
     "information:layer0": "what the area tells of the\nclass (adjusted mutual inf.)",
 }
-"""What is drawn: quantity, and its layer; its words."""
+"""What is drawn: quantity, and its layer; its words. The output layer has one area and gets the
+output's error as it is, so that its angle is zero."""
 
 
 def probe(learner: Learner, data: Partition) -> list[dict[str, Any]]:
@@ -180,42 +189,47 @@ Cells = dict[tuple[str, str, str], list[Run]]
 def runs(by_run: tuning.ByRun, datasets: Sequence[str], seeds: int = SEEDS) -> Cells:
     """The runs of each (data set, recipe, column); without those whose step size is not known.
 
-    They are the runs of Table 2 and the final ones of the tuning, made again with the probe.
+    They are the runs of Table 2 and the final ones of the tuning, made again with the probe,
+    and the controls.
     """
     found: Cells = {}
     for dataset in datasets:
         for column in COLUMNS:
-            steps = tuning.result(by_run, dataset, column)["steps"]
-            found[dataset, "published", column] = tuning.as_published(dataset, column)[:seeds]
-            found[dataset, "tuned", column] = [
-                tuning.final(dataset, column, step, seed)
+            real = CONTROLS.get(column, column)
+            steps = tuning.result(by_run, dataset, real)["steps"]
+            published = tuning.as_published(dataset, real)[:seeds]
+            tuned = [
+                tuning.final(dataset, real, step, seed)
                 for seed, step in list(steps.items())[:seeds]
                 if step is not None
             ]
+            for recipe, own in (("published", published), ("tuned", tuned)):
+                if column in CONTROLS:
+                    own = [replace(run, learner="sal_hash") for run in own]
+                found[dataset, recipe, column] = own
     return {cell: own for cell, own in found.items() if own}
 
 
 def curves(place: paths.Place) -> pd.DataFrame:
-    """Every quantity after every epoch: mean and sample standard deviation over seeds."""
+    """Every quantity after every epoch: mean and sample standard deviation over seeds.
+
+    Of the runs that did not diverge; a column without any has one line, which counts them.
+    """
     by_run = counting(place, EXPERIMENT)
     lines = []
     for (dataset, recipe, column), own in runs(tuning.ledgers(place), tuple(DATASETS)).items():
         there = [by_run[key(run)] for run in own if key(run) in by_run]
         histories = [_history(row) for row in there if row["status"] == "ok"]
+        diverged, cell = len(there) - len(histories), (DATASETS[dataset].title, recipe, column)
+        if diverged and not histories:  # so that it is seen
+            lines.append((*cell, next(iter(QUANTITIES)), 1, None, None, 0, diverged))
         for quantity in dict.fromkeys(name for history in histories for name in history):
             by_epoch = pd.DataFrame([history[quantity] for history in histories], dtype=float)
             lines += [
-                {
-                    "dataset": DATASETS[dataset].title,
-                    "recipe": recipe,
-                    "column": column,
-                    "quantity": quantity,
-                    "epoch": epoch + 1,
-                    "mean": by_epoch[epoch].mean(),
-                    "std": by_epoch[epoch].std(),
-                    "n": int(by_epoch[epoch].count()),
-                    "diverged": len(there) - len(histories),
-                }
+                (
+                    *(*cell, quantity, epoch + 1, by_epoch[epoch].mean(), by_epoch[epoch].std()),
+                    *(int(by_epoch[epoch].count()), diverged),
+                )
                 for epoch in by_epoch
             ]
     columns = "dataset recipe column quantity epoch mean std n diverged".split()
@@ -230,6 +244,11 @@ def _history(row: Mapping[str, Any]) -> dict[str, list]:
             layer = name.removeprefix("usage:")
             found[f"effective:{layer}"] = [effective(shares) for shares in own]
     return found
+
+
+def ceiling(areas: int, classes: int) -> float:
+    """The most that ``information`` can be for areas that take as many samples each."""
+    return math.log(min(areas, classes)) / math.log(max(areas, classes))
 
 
 def effective(shares: Sequence[float]) -> float:
@@ -258,7 +277,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         sharey="row",
         squeeze=False,
     )
-    looks, (first, *_, last) = tuning.looks(), QUANTITIES
+    (first, *_, last), looks = QUANTITIES, _looks()
     for quantity, words, row in zip(QUANTITIES, QUANTITIES.values(), axes, strict=True):
         for axis, (dataset, recipe) in zip(row, pairs, strict=True):
             chosen = (frame["dataset"] == dataset) & (frame["recipe"] == recipe)
@@ -272,21 +291,44 @@ def draw(frame: pd.DataFrame) -> Figure:
             if quantity.startswith("angle"):
                 axis.axhline(90, color="0.4", linestyle=":", linewidth=1)
             if quantity == first:
-                axis.set_title(f"{dataset}, {recipe} step size")
+                axis.set_title(f"{dataset}, {recipe} step size{_gone(own)}")
             if quantity == last:
                 axis.set_xlabel("epoch")
+                for k in (4, 16):
+                    most = ceiling(k, N_CLASSES[dataset])
+                    axis.axhline(most, color="0.4", linestyle=looks[f"SAL-{k}"][1], linewidth=1)
         row[0].set_ylabel(words)
     handles = [
         plt.Line2D([], [], color=looks[column][0], linestyle=looks[column][1], label=column)
         for column in COLUMNS
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(COLUMNS))
-    seeds = sorted(set(frame["n"][frame["quantity"].isin(QUANTITIES)]) - {0})
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(COLUMNS) // 2)
     figure.suptitle(
-        f"Mean ± std over seeds (n = {', '.join(map(str, seeds))})\nconflict is the mean "
-        "of max(0, −cosine) over pairs of classes"
+        f"Mean ± std over {_span(frame)} seeds, where a quantity is defined. Conflict: mean of\n"
+        "max(0, −cosine) over pairs of classes. Hash: areas by a hash of the input. Grey,\n"
+        "in the last row: the most that 4 and 16 areas can tell that take as many samples each"
     )
     return figure
+
+
+def _span(frame: pd.DataFrame) -> str:
+    """The number of seeds of the columns: one, or from the fewest to the most."""
+    runs = frame.groupby(["dataset", "recipe", "column"])["n"].max()
+    ends = dict.fromkeys(map(str, (runs[runs > 0].min(), runs.max())))
+    return " to ".join(ends)
+
+
+def _looks() -> dict[str, tuple[str, Any]]:
+    """Column -> colour and dashes."""
+    looks = tuning.looks()
+    return looks | {column: (HASHED, looks[real][1]) for column, real in CONTROLS.items()}
+
+
+def _gone(own: pd.DataFrame) -> str:
+    """Runs that diverged, for a panel's title."""
+    diverged = own.groupby("column", sort=False)["diverged"].first()
+    parts = [f"{column}: {n} diverged" for column, n in diverged.items() if n]
+    return "\n" + ", ".join(parts) if parts else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from paper.settings import PUBLISHED, SETTINGS
 from sal.config import Config
 from sal.data import DATASETS
 from sal.run import Run
-from sal.sal import SALConfig
+from sal.sal import SALConfig, SALFamily
 from sal.train import Protocol
 
 FILE = "methods"
@@ -75,13 +75,14 @@ def title(name: str) -> str:
 
 
 def configuration(name: str, areas: int | None, setting: str = PUBLISHED) -> Config:
-    """A method's configuration in the tables: its default, or SAL's setting where it takes SAL's.
+    """A method's configuration in the tables: its default, or SAL's setting, of SAL's ablations.
 
     Raises:
         ValueError: There is no such method.
     """
     method = learner_class(name)
-    config = SETTINGS[setting] if method.Config is SALConfig else method.Config()
+    ours = method.Config is SALConfig or (method in BUILT_IN and issubclass(method, SALFamily))
+    config = method.Config(**(vars(SETTINGS[setting]) if ours else {}))
     return config if areas is None else replace(config, areas=(areas,))
 
 

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from paper.cells import SEEDS, differences
 
 ALPHA = 0.05
-"""Of p after Holm's correction."""
+"""Of p, after Holm's correction or without."""
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 BOOTSTRAP_SEED = 0
@@ -43,8 +43,15 @@ class Comparison:
     @property
     def sign(self) -> int:
         """1 or -1 where the mean is shown to differ from zero, by as many seeds as cells have."""
-        shown = self.p_holm < ALPHA and self.n >= SEEDS
-        return int(math.copysign(1, self.mean)) if shown else 0
+        return self._sign(self.p_holm)
+
+    @property
+    def sign_alone(self) -> int:
+        """The same by its own p: for what every one of several comparisons has to show."""
+        return self._sign(self.p)
+
+    def _sign(self, p: float) -> int:
+        return int(math.copysign(1, self.mean)) if p < ALPHA and self.n >= SEEDS else 0
 
 
 def paired(plus: Mapping[int, float], minus: Mapping[int, float]) -> Comparison | None:

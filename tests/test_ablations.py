@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from baselines import BP, SALBP, BPConfig, SALFrozen, SALHash, SALRandom, SALStep
+from baselines import (
+    BP,
+    SALBP,
+    BPConfig,
+    SALFrozen,
+    SALHash,
+    SALRandom,
+    SALRedrawn,
+    SALRedrawnConfig,
+    SALStep,
+)
 from sal import SAL, SALConfig, Streams, hashing
 from sal.hashing import areas_by_hash, draw_salt
 
@@ -38,6 +48,35 @@ def test_a_frozen_router_is_sal_with_a_router_rate_of_zero():
             learner.step(*batch(number), 0.1)
     assert sal.digest(0) == frozen.digest(0)
     assert not any(name.startswith("router") for name, _ in frozen.named_parameters())
+
+
+def redrawn(seed):
+    return SALRedrawnConfig(**vars(CONFIG), routing_seed=seed)
+
+
+def test_routing_drawn_by_the_runs_own_seed_is_sal():
+    sal, ours = build(SAL, seeds=(3,)), build(SALRedrawn, redrawn(3), seeds=(3,))
+    for number in range(5):
+        for learner in (sal, ours):
+            learner.step(*batch(number), 0.1)
+    assert sal.digest(0) == ours.digest(0)
+
+
+def test_only_routing_is_drawn_again():
+    sal, ours = build(SAL, seeds=(3,)), build(SALRedrawn, redrawn(4), seeds=(3,))
+    start, other = sal.state_dict(), ours.state_dict()
+    differ = {name for name in start if not torch.equal(start[name], other[name])}
+    assert differ == {f"{what}{n}" for what in ("router", "prototypes") for n in (0, 1)} | {
+        f"router_bias{n}" for n in (0, 1)
+    }
+    theirs = build(SAL, seeds=(4,)).state_dict()
+    assert all(torch.equal(other[name], theirs[name]) for name in differ)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.0, True, None])
+def test_a_routing_seed_is_a_seed(seed):
+    with pytest.raises(ValueError, match="routing_seed must be an integer >= 0"):
+        redrawn(seed)
 
 
 def test_backpropagated_errors_with_one_area_are_backpropagation():

@@ -26,6 +26,8 @@ from baselines import (
     SALFrozen,
     SALHash,
     SALRandom,
+    SALRedrawn,
+    SALRedrawnConfig,
     SALStep,
     Shallow,
     ShallowConfig,
@@ -53,6 +55,10 @@ NETS = {
         method.name: (method, SALConfig(hidden=(33, 33, 20), areas=(30, 1, 3), init_scale=0.3))
         for method in (SAL, SALStep, SALFrozen, SALRandom, SALHash, SALBP)
     },
+    "sal_redrawn": (
+        SALRedrawn,
+        SALRedrawnConfig(hidden=(33, 33, 20), areas=(30, 1, 3), init_scale=0.3, routing_seed=9),
+    ),
 }
 nets = pytest.mark.parametrize("net", NETS)
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from rows import row, write
 
 from baselines import learner_class
-from paper import mechanism, paths, runner, tuning
+from paper import mechanism, paths, runner
 from paper.results import append
 from sal.data import load
 from sal.data.partition import partition
-from sal.run import Run, execute
+from sal.run import execute
 from sal.streams import Streams
 from sal.train import Protocol
 
@@ -91,6 +92,21 @@ def test_areas_in_effect_are_those_that_share_the_samples(shares, effect):
     assert mechanism.effective(shares) == pytest.approx(effect)
 
 
+@pytest.mark.parametrize(("areas", "classes"), [(4, 8), (16, 8), (5, 10)])
+def test_no_even_areas_tell_more_than_the_ceiling(areas, classes):
+    label_B = np.arange(1600) % classes
+    nested = label_B * areas // classes if areas < classes else np.arange(1600) % areas
+    found = mechanism.information(nested, label_B)
+    assert found == pytest.approx(mechanism.ceiling(areas, classes), abs=0.01)
+
+
+def test_a_control_is_sal_with_a_hash_and_all_else_the_same():
+    cells = mechanism.runs({}, ["digits"])
+    ours, control = (cells["digits", "published", each] for each in ("SAL-16", "SAL-16, hash"))
+    assert [replace(run, learner="sal") for run in control] == ours
+    assert {run.learner for run in control} == {"sal_hash"}
+
+
 @pytest.fixture(scope="module")
 def parts():
     return partition(load("digits"), [Streams(0)])
@@ -118,14 +134,9 @@ def test_the_angle_is_zero_if_the_feedback_is_the_transposed_weights(parts, area
 
 @pytest.mark.parametrize("column", mechanism.COLUMNS)
 def test_looking_changes_nothing(column):
-    learner, config = tuning.contestants()[column]
-    run = Run(
-        dataset="digits",
-        learner=learner,
-        config=replace(config, hidden=(16,)),
-        seed=0,
-        protocol=Protocol(epochs=2, lr=0.01),
-    )
+    first = mechanism.runs({}, ["digits"], seeds=1)["digits", "published", column][0]
+    learner, config = first.learner, replace(first.config, hidden=(16,))
+    run = replace(first, config=config, protocol=Protocol(epochs=2, lr=0.01))
     data = load("digits")
     plain, _ = execute(run, learner_class(learner), data)
     probed, _ = execute(run, learner_class(learner), data, probe=mechanism.probe)
@@ -159,5 +170,11 @@ def test_the_probe_goes_with_the_runs_into_ledger_and_figure(tmp_path):
     assert set(nowhere["column"]) == {"Baseline", "SAL-4"}
     figure = mechanism.draw(frame)
     assert figure.axes[0].get_title() == "Digits, published step size"
+    gone = [
+        row(run, status="diverged", accuracy=None) for run in cells["digits", "published", "SAL-16"]
+    ]
+    write(place, "mechanism", gone)
+    figure = mechanism.draw(mechanism.curves(place))
+    assert figure.axes[0].get_title() == "Digits, published step size\nSAL-16: 2 diverged"
     mechanism.write(place, Console(quiet=True))
     assert place.figure("mechanism", "png").exists()

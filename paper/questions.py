@@ -1,0 +1,359 @@
+"""How each claim of ``paper.claims`` is asked of the committed runs.
+
+A question takes the ledgers and a recipe and gives a ``Finding``; the first line of its text is
+shown beside what it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from baselines import learner_class
+from paper import convergence, costs, measured, mechanism, routing, scaling
+from paper.cells import SEEDS, differences
+from paper.paired import against_zero, paired
+from paper.verdicts import (
+    HOLDS,
+    NOT,
+    NOT_RUN,
+    OPEN,
+    Finding,
+    Ledgers,
+    Rows,
+    Values,
+    finished,
+    judge,
+    last,
+    there,
+    trend,
+)
+from sal import credit
+from sal.data import DATASETS
+from sal.net import forward
+from sal.streams import Streams
+
+COLLAPSED = 0.9
+"""Share of the validation part in one area above which a run's routing has collapsed."""
+SAME_COST = 1.1
+"""Ratio to a dense layer up to which a cost is called equal."""
+MATTERS = 1.0
+"""Points of accuracy from which a change counts as one."""
+STAYS = MATTERS / 4
+"""Points a doubling of K that still count as staying: one from 1 area to 16."""
+NOT_ASKED = Finding(OPEN, "not asked: these nets were trained at the paper's step size alone")
+
+
+def beats(
+    ledgers: Ledgers,
+    recipe: str,
+    pairs: Sequence[tuple[str, str]],
+    of: Callable[[Rows], Values] = last,
+    datasets: Sequence[str] = tuple(DATASETS),
+) -> Finding:
+    """Points of accuracy by which the first of each pair is ahead of the second."""
+    return judge(
+        {
+            (dataset, f"{plus} − {minus}"): paired(
+                of(ledgers.rows(recipe, dataset, plus)), of(ledgers.rows(recipe, dataset, minus))
+            )
+            for dataset in datasets
+            for plus, minus in pairs
+        }
+    )
+
+
+def rises_with_areas(
+    ledgers: Ledgers, recipe: str, datasets: Sequence[str] = tuple(DATASETS)
+) -> Finding:
+    """Points of accuracy for each doubling of K, by least squares, seed by seed."""
+    return _with_areas(ledgers, recipe, datasets, 0.0)
+
+
+def does_not_fall_with_areas(ledgers: Ledgers, recipe: str, datasets: Sequence[str]) -> Finding:
+    """The same and a quarter of a point, so that staying within one from K = 1 to 16 counts."""
+    return _with_areas(ledgers, recipe, datasets, STAYS)
+
+
+def _with_areas(ledgers: Ledgers, recipe: str, datasets: Sequence[str], margin: float) -> Finding:
+    asked = {}
+    for dataset in datasets:
+        of_k = {k: last(ledgers.rows(recipe, dataset, f"SAL-{k}")) for k in convergence.AREAS}
+        asked |= trend(dataset, "K", of_k, margin)[0]
+    return judge(asked)
+
+
+def _scaled(ledgers: Ledgers, figure: str, dataset: str, method: str) -> dict[int, Values]:
+    """Accuracy by depth or width, and seed, of those that have all seeds."""
+    experiment = scaling.EXPERIMENTS[figure]
+    by_run = ledgers.of(experiment.name)
+    cells = scaling.runs(experiment, [dataset], methods=[method])
+    found = {value: last(there(by_run, own)) for (_, _, value), own in cells.items()}
+    return {value: found[value] for value in sorted(found) if len(found[value]) >= SEEDS}
+
+
+def gap_grows_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
+    """Points by which SAL's lead over the baseline grows for each doubling of depth.
+
+    And from each depth to the next, where it must not be shown to shrink.
+    """
+    if recipe == "tuned":
+        return NOT_ASKED
+    asked, steps = {}, {}
+    for dataset in scaling.PAPERS:
+        sal, bp = (_scaled(ledgers, "figure2", dataset, method) for method in ("sal", "bp"))
+        gap = {depth: differences(sal[depth], bp[depth]) for depth in sal if depth in bp}
+        whole, own_steps = trend(dataset, "depth", gap)
+        asked, steps = asked | whole, steps | own_steps
+    return judge(asked, steps)
+
+
+def degrades_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
+    """Points that the baseline loses from the middle one of the depths that were run to the last.
+
+    But on Semeion, where the paper says that it improves steadily.
+    """
+    if recipe == "tuned":
+        return NOT_ASKED
+    asked = {}
+    for dataset in (name for name in scaling.PAPERS if name != "semeion"):
+        bp = _scaled(ledgers, "figure2", dataset, "bp")
+        if len(bp) < 3:
+            asked[dataset, "middle depth − deepest"] = None
+            continue
+        middle, deepest = list(bp)[len(bp) // 2], max(bp)
+        asked[dataset, f"depth {middle} − depth {deepest}"] = paired(bp[middle], bp[deepest])
+    return judge(asked)
+
+
+def improves_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
+    """Points that the baseline gains on Semeion from each depth that was run to the next."""
+    if recipe == "tuned":
+        return NOT_ASKED
+    bp = _scaled(ledgers, "figure2", "semeion", "bp")
+    return judge(
+        {
+            ("semeion", f"depth {deeper} − depth {depth}"): paired(bp[deeper], bp[depth])
+            for depth, deeper in pairwise(bp)
+        }
+    )
+
+
+def rises_with_width(ledgers: Ledgers, recipe: str) -> Finding:
+    """Points that SAL gains for each doubling of width.
+
+    And from each width to the next, where it must not be shown to lose.
+    """
+    if recipe == "tuned":
+        return NOT_ASKED
+    asked, steps = {}, {}
+    for dataset in scaling.PAPERS:
+        whole, own = trend(dataset, "width", _scaled(ledgers, "figure3", dataset, "sal"))
+        asked, steps = asked | whole, steps | own
+    return judge(asked, steps)
+
+
+def overfits_less(ledgers: Ledgers, recipe: str) -> Finding:
+    """Nats by which the baseline's validation loss exceeds SAL's at equal training loss.
+
+    The lowest training loss that both reach, its mean over seeds beside the comparison; between
+    epochs by linear interpolation; without runs that diverged.
+    """
+    asked = {}
+    for dataset in DATASETS:
+        bp = finished(ledgers.rows(recipe, dataset, "Baseline"))
+        for column in ("SAL-4", "SAL-16"):
+            sal = finished(ledgers.rows(recipe, dataset, column))
+            gaps = {seed: _validation_gap(bp[seed], sal[seed]) for seed in bp.keys() & sal.keys()}
+            gaps = {seed: value for seed, value in gaps.items() if value is not None}
+            levels = [_common_loss(bp[seed], sal[seed]) for seed in gaps]
+            at = f" at {np.mean(levels):.3g} nats" if levels else ""
+            asked[dataset, f"Baseline − {column}{at}"] = against_zero(gaps)
+    return judge(asked)
+
+
+def _common_loss(*rows: Mapping[str, Any]) -> float:
+    """The lowest training loss that all come to."""
+    return max(min(row["history"]["train_loss"]) for row in rows)
+
+
+def _validation_gap(bp: Mapping[str, Any], sal: Mapping[str, Any]) -> float | None:
+    """None where one is there within its first epoch: what it was on the way is not known."""
+    level = _common_loss(bp, sal)
+    ours, theirs = (_at(level, row["history"]) for row in (sal, bp))
+    return None if ours is None or theirs is None else theirs - ours
+
+
+def _at(level: float, history: Mapping[str, Sequence[float]]) -> float | None:
+    """Validation loss where the training loss first comes down to ``level``."""
+    trained, validated = history["train_loss"], history["val_loss"]
+    epoch = next(n for n, loss in enumerate(trained) if loss <= level)
+    if trained[epoch] == level:
+        return validated[epoch]
+    if epoch == 0:
+        return None
+    share = (trained[epoch - 1] - level) / (trained[epoch - 1] - trained[epoch])
+    return validated[epoch - 1] + share * (validated[epoch] - validated[epoch - 1])
+
+
+def does_not_collapse(ledgers: Ledgers, recipe: str) -> Finding:
+    """Whether one area takes nearly all samples after the last epoch in most seeds of a cell."""
+    busiest = {}
+    for dataset in DATASETS:
+        for k in (2, 4, 8, 16):
+            for seed, row in finished(ledgers.rows(recipe, dataset, f"SAL-{k}")).items():
+                cell = f"{DATASETS[dataset].title} SAL-{k}"
+                busiest[cell, seed] = max(row["history"]["usage:layer0"][-1])
+    if not busiest:
+        return NOT_RUN
+    shares = pd.Series(busiest)
+    of_cell = (shares > COLLAPSED).groupby(level=0, sort=False)
+    collapsed = [cell for cell, share in of_cell.mean().items() if share > 0.5]
+    text = (
+        f"in {len(collapsed)} of {of_cell.ngroups} cells (data set and K) one area takes more than "
+        f"{COLLAPSED:.0%} of the validation part in most seeds"
+        f"{': ' + ', '.join(collapsed) if collapsed else ''}; in {(shares > COLLAPSED).sum()} of "
+        f"{len(shares)} runs; the busiest takes {shares.median():.0%} in the median run, "
+        f"{shares.max():.0%} at most"
+    )
+    return Finding(NOT if collapsed else HOLDS, text)
+
+
+def is_sensitive_to_routing(ledgers: Ledgers, recipe: str) -> Finding:
+    """Standard deviation of accuracy over draws of router and prototypes, all else the same.
+
+    *Holds* where the interval of one net's lies above a point, *does not hold* where all lie below;
+    95 % over all nets together (chi-square with Bonferroni's correction, for normal accuracies).
+    """
+    found = {
+        cell: own
+        for cell, own in routing.spreads(ledgers.of_tables, ledgers.of(routing.EXPERIMENT)).items()
+        if cell[1] == recipe
+    }
+    if not found:
+        return NOT_RUN
+    parts = [
+        f"{DATASETS[dataset].title} SAL-{k} {own.std:.1f} ({own.low:.1f} to {own.high:.1f})"
+        for (dataset, _, k), own in found.items()
+    ]
+    text = f"points over {routing.DRAWS} draws: {', '.join(parts)}; {MATTERS:g} is called something"
+    if any(own.low > MATTERS for own in found.values()):
+        return Finding(HOLDS, text)
+    below = all(own.high < MATTERS for own in found.values())
+    return Finding(NOT if below else OPEN, text)
+
+
+def updates_in_parallel(ledgers: Ledgers, recipe: str) -> Finding:
+    """Whether a layer's error depends on another layer's weights once the output error is known.
+
+    All weights are made NaN after the forward pass, in SAL-4 of four layers and, to see that it can
+    fail, in the same net with backpropagated errors.
+    """
+    ours, control = (_survives_without_weights(name) for name in ("sal", "sal_bp"))
+    if control:
+        return Finding(OPEN, "the check does not tell: backpropagation passes it, too")
+    text = (
+        "with all weights replaced by NaN after the forward pass every layer's error "
+        f"{'keeps its bits' if ours else 'CHANGES'} (backpropagation's does not); each layer needs "
+        "its own input and the output error, so updates still wait for the forward pass. Time was "
+        "not measured in parallel"
+    )
+    return Finding(HOLDS if ours else NOT, text)
+
+
+def _survives_without_weights(name: str) -> bool:
+    method = learner_class(name)
+    config = method.Config(hidden=(12, 12, 12), areas=(4, 4, 4))
+    learner = method(config, 8, 5, [Streams(0)])
+    generator = torch.Generator().manual_seed(0)
+    x_RBD = torch.randn(1, 16, 8, generator=generator)
+    y_RB = torch.randint(0, 5, (1, 16), generator=generator)
+    z_RBC, traces = forward(learner.layers(learner.tensors()), x_RBD)
+    errors = []
+    for spoilt in (False, True):
+        if spoilt:
+            for parameter in learner.parameters():
+                parameter.fill_(float("nan"))
+        layers = learner.layers(learner.tensors())
+        errors.append(list(credit.errors(layers, traces, z_RBC, y_RB, learner.rule)))
+    return all(torch.equal(a, b) for a, b in zip(*errors, strict=True))
+
+
+def costs_as_much(ledgers: Ledgers, recipe: str, what: str) -> Finding:
+    """The ratio of SAL-K's cost of a sample to one area's; the step size does not matter."""
+    result = measured.read(ledgers.place, "costs")
+    if result is None:
+        return Finding(OPEN, "not measured")
+    frame = costs.table(result)
+    rows = frame[frame["width"] == costs.FIXED_WIDTH].set_index("areas")
+    ratio = rows.loc[16, what]
+    text = (
+        f"{ratio:.2f} times a dense layer's at K = 16, {rows.loc[4, what]:.2f} at K = 4 (batch 16, "
+        f"784-256-10; up to {SAME_COST:g} is called equal)"
+    )
+    return Finding(HOLDS if ratio <= SAME_COST else NOT, text)
+
+
+def conflicts_less(ledgers: Ledgers, recipe: str, others: Sequence[str]) -> Finding:
+    """How much more the updates of two classes conflict in another method: first layer, all epochs.
+
+    Conflict: the mean of max(0, -cosine) over pairs of classes; of the epochs where it is defined.
+    Updates of samples in areas of their own do not meet, whoever chose the areas: so SAL has to
+    conflict less than with areas by a hash of the input, too.
+    """
+    conflict = _probed(ledgers, recipe, "conflict:layer0")
+    return judge(
+        {
+            (dataset, f"{other} − {column}"): paired(
+                conflict.get((dataset, other), {}), conflict.get((dataset, column), {})
+            )
+            for dataset, column, other in _beside_sal(others)
+        }
+    )
+
+
+def agrees_within_an_area(ledgers: Ledgers, recipe: str, others: Sequence[str]) -> Finding:
+    """How much larger the cosine of two classes' updates of one area is in SAL: first layer.
+
+    The mean over all epochs, pairs of classes, and areas that both move.
+    """
+    cosine = _probed(ledgers, recipe, "within:layer0")
+    return judge(
+        {
+            (dataset, f"{column} − {other}"): paired(
+                cosine.get((dataset, column), {}), cosine.get((dataset, other), {})
+            )
+            for dataset, column, other in _beside_sal(others)
+        }
+    )
+
+
+def _beside_sal(others: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(data set, SAL-K, another method), K in its name replaced by SAL's."""
+    return [
+        (dataset, f"SAL-{k}", other.replace("K", str(k)))
+        for dataset in mechanism.DATASETS_ASKED
+        for k in (4, 16)
+        for other in others
+    ]
+
+
+def _probed(ledgers: Ledgers, recipe: str, quantity: str) -> dict[tuple[str, str], Values]:
+    """(data set, column) -> a quantity's mean over the epochs where it is defined."""
+    by_run = ledgers.of(mechanism.EXPERIMENT)
+    cells = mechanism.runs(ledgers.of_tables, mechanism.DATASETS_ASKED)
+    found = {}
+    for (dataset, of, column), own in cells.items():
+        if of == recipe:
+            rows = finished(there(by_run, own))
+            values = {
+                seed: [value for value in row["history"].get(quantity, []) if value is not None]
+                for seed, row in rows.items()
+            }
+            found[dataset, column] = {s: float(np.mean(each)) for s, each in values.items() if each}
+    return found
