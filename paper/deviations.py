@@ -139,7 +139,7 @@ def pages(place: paths.Place) -> dict[Path, str]:
     frame = changes(by_run)
     csv = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     return {
-        place.root / f"{EXPERIMENT}.md": _page(by_run, frame),
+        place.report(EXPERIMENT): _page(by_run, frame),
         place.table(EXPERIMENT, "csv"): csv,
     }
 
