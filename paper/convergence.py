@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from baselines import BUILT_IN, BPConfig, learner_class, left_out
+from baselines import BPConfig, left_out
 from paper import methods, paths, render
 from paper.cells import SEEDS, Cell, cells
 from paper.options import add_machine_options, carry_out, count, of_the_paper, train
@@ -215,11 +215,7 @@ def _other_methods(
         if name in left_out():
             refused[name] = f"left out: {left_out()[name]}"
             continue
-        if learner_class(name) not in BUILT_IN and place == paths.committed() and paths.IS_CHECKOUT:
-            raise ValueError(
-                f"{name} is not of this suite, so its runs do not belong into the committed "
-                "ledger: add --fresh, or --quick"
-            )
+        methods.check_belongs(name, place, "--fresh, or --quick")
         try:
             areas = [k for k in options.areas or methods.AREAS if k > 1]
             if not (areas or methods.areas_of(name) == (None,)):

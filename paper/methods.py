@@ -86,6 +86,25 @@ def configuration(name: str, areas: int | None, setting: str = PUBLISHED) -> Con
     return config if areas is None else replace(config, areas=(areas,))
 
 
+def check_belongs(name: str, place: paths.Place, instead: str) -> None:
+    """Raises unless a method's runs may go into the results of ``place``.
+
+    Args:
+        name: Of the method.
+        place: Where its runs would go.
+        instead: The options that take them elsewhere.
+
+    Raises:
+        ValueError: There is no such method; or it is another distribution's, and the place is the
+            committed one of a checkout.
+    """
+    if learner_class(name) not in BUILT_IN and place == paths.committed() and paths.IS_CHECKOUT:
+        raise ValueError(
+            f"{name} is not of this suite, so its runs do not belong into the committed ledger: "
+            f"add {instead}"
+        )
+
+
 def areas_of(name: str, areas: Sequence[int] = AREAS) -> Sequence[int | None]:
     """The K that a method is run with: None, once, where it has no areas."""
     return areas if "areas" in learner_class(name).Config.__dataclass_fields__ else (None,)

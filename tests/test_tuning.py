@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from rich.console import Console
+from rows import row, write
 
 from baselines import FA
 from paper import paths, runner, tuning
-from paper.results import append
+from paper.results import append, read
 from sal import SAL
 from sal.data import find, known_digest, load
 from sal.data.dataset import Dataset
@@ -21,6 +22,47 @@ from sal.train import Protocol
 COLUMN = "Baseline"
 QUIET = Console(quiet=True)
 OPTIONS = argparse.Namespace(device="cpu", jobs=1, backend="here", scheduler=None, submit=[])
+ARGUMENTS = ("--datasets", "digits", "--backend", "here")
+
+
+@pytest.fixture
+def contestants(plugins):
+    """As ``plugins``, and the tuning knows them."""
+
+    def register(**found):
+        plugins(**found)
+        tuning.contestants.cache_clear()
+
+    yield register
+    tuning.contestants.cache_clear()
+
+
+def pretend(monkeypatch, accuracy):
+    """Rows without training: ``accuracy`` of each run. Gives (place, experiment, run) of each."""
+    made = []
+
+    def make(runs, experiment, place, console, **options):
+        made.extend((place, experiment, run) for run in runs)
+        write(place, experiment, [row(run, accuracy(run)) for run in runs])
+        return runner.Summary(done=len(runs))
+
+    monkeypatch.setattr("paper.options.make", make)
+    monkeypatch.setattr("paper.options.load", lambda name: None)
+    return made
+
+
+@pytest.fixture
+def committed(place, monkeypatch):
+    """A place that is taken for the committed one."""
+    monkeypatch.setattr(paths, "committed", lambda: place)
+    monkeypatch.setattr(paths, "IS_CHECKOUT", True)
+    monkeypatch.setattr(paths, "README", place.root / "none.md")
+    return place
+
+
+def best_at(lr):
+    """An accuracy that is the higher, the nearer the step size to ``lr``."""
+    return lambda run: 90 - abs(math.log10(run.protocol.lr / lr))
 
 
 def curve(*accuracies, first=0):
@@ -205,24 +247,86 @@ def test_the_page_has_published_and_tuned_and_the_chosen_step_size(place, monkey
 
 
 def test_methods_of_other_distributions_are_tuned_beside_the_suites_own(
-    place, monkeypatch, plugins
+    place, monkeypatch, contestants
 ):
-    plugins(
+    contestants(
         my_fa=type("FA", (FA,), {"name": "my_fa"}), my_sal=type("SAL", (SAL,), {"name": "my_sal"})
     )
-    tuning.contestants.cache_clear()
-    try:
-        tune_on(load("digits"), "digits", place, monkeypatch, columns=("my_fa", "my_sal-4"))
-        frame = tuning.table(tuning.results(tuning.ledgers(place)))
-        figure = tuning.draw(frame)
-    finally:
-        tuning.contestants.cache_clear()
+    tune_on(load("digits"), "digits", place, monkeypatch, columns=("my_fa", "my_sal-4"))
+    frame = tuning.table(tuning.results(tuning.ledgers(place)))
+    figure = tuning.draw(frame)
     for column in ("my_fa", "my_sal-4"):
         own = frame[frame["column"] == column].set_index("part")
         assert own.loc["tuned", "n"] == 2 and own.loc["published", "n"] == 1
     lines = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
     assert len(lines["my_fa"]) > 1 and len(lines["FA"]) == 0
     assert "my_sal-16" not in set(frame["column"]), "nothing of it was asked for"
+
+
+def test_without_names_the_suites_own_methods_are_tuned_alone(committed, monkeypatch, contestants):
+    contestants(my_fa=type("FA", (FA,), {"name": "my_fa"}))
+    assert "my_fa" in tuning.contestants()
+    made = pretend(monkeypatch, best_at(0.01))
+    assert tuning.main([*ARGUMENTS]) == 0
+    assert {place.root for place, _, _ in made} == {committed.root}
+    assert {run.learner for *_, run in made} == {"bp", "fa", "dfa", "moe", "sal"}
+
+
+def test_a_plugins_runs_do_not_go_into_the_committed_ledger(
+    committed, monkeypatch, contestants, capsys
+):
+    contestants(my_fa=type("FA", (FA,), {"name": "my_fa"}))
+    made = pretend(monkeypatch, best_at(0.01))
+    assert tuning.main([*ARGUMENTS, "--methods", "FA", "my_fa"]) == 2
+    error = capsys.readouterr().err
+    assert "my_fa is not of this suite" in error and error.endswith("add --fresh\n")
+    assert not made
+
+
+def test_a_plugin_stands_beside_the_committed_methods_which_are_not_made_again(
+    committed, monkeypatch, contestants
+):
+    contestants(my_fa=type("FA", (FA,), {"name": "my_fa"}))
+    made = pretend(monkeypatch, best_at(0.01))
+    for dataset in ("digits", "usps"):
+        arguments = ("--datasets", dataset, "--backend", "here", "--methods", "FA")
+        assert tuning.main(arguments) == 0
+    ledgers = {name: committed.ledger(name).read_bytes() for name in ("tuning", "table2")}
+    made.clear()
+    assert tuning.main([*ARGUMENTS, "--fresh", "--methods", "my_fa"]) == 0
+    assert {(place.root, run.learner) for place, _, run in made} == {
+        (committed.root / "fresh", "my_fa")
+    }
+    assert ledgers == {name: committed.ledger(name).read_bytes() for name in ledgers}
+    page = paths.fresh().table("tuning", "md").read_text()
+    lines = page.splitlines()
+    assert "Not the committed results" in page and "USPS" not in page, "not searched here"
+    for column in ("FA", "my_fa"):
+        assert any(line.startswith(f"| {column} | 88.00 ± 0.00 |") for line in lines), "published"
+        assert any(f"| {column} |" in line and "90.00 ± 0.00" in line for line in lines), "tuned"
+    assert "my_fa" not in committed.table("tuning", "md").read_text()
+
+
+def test_fresh_makes_the_suites_own_methods_anew_and_shows_them(committed, monkeypatch):
+    pretend(monkeypatch, best_at(0.01))
+    assert tuning.main([*ARGUMENTS, "--methods", "FA"]) == 0
+    made = pretend(monkeypatch, lambda run: best_at(0.01)(run) - 10)
+    assert tuning.main([*ARGUMENTS, "--fresh", "--methods", "FA"]) == 0
+    there = {name: len(read(committed.ledger(name))[0]) for name in ("tuning", "table2")}
+    assert len(made) == sum(there.values())
+    page = paths.fresh().table("tuning", "md").read_text()
+    assert "80.00 ± 0.00" in page and "90.00" not in page
+
+
+def test_a_plugin_that_has_no_default_configuration_is_named_and_the_others_stay(contestants):
+    def explode(*arguments):
+        raise RuntimeError("no configuration today")
+
+    config = type("Config", (FA.Config,), {"__init__": explode})
+    contestants(bad=type("FA", (FA,), {"name": "bad", "Config": config}))
+    with pytest.warns(UserWarning, match="plug-in bad is left out of the tuning: no configuration"):
+        found = tuning.contestants()
+    assert "bad" not in found and "SAL-16" in found
 
 
 def test_nothing_is_written_without_a_search(place):
