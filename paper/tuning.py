@@ -13,6 +13,7 @@ each searches within its own training part: another's would have seen its test p
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 import warnings
@@ -23,12 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from baselines import BUILT_IN_NAMES, learners
-from paper import against_moe, convergence, methods, paths, render, style
+from paper import against_moe, convergence, methods, paths, render, style, tuning_figure
 from paper.cells import SEEDS, Measured, measure
 from paper.options import Trained, add_machine_options, carry_out, of_the_paper, train
 from paper.results import counting, key
@@ -51,6 +51,8 @@ PUBLISHED_SEEDS = tuple(range(SEEDS))
 WIDE = 4096
 """Hidden units with which a dense net has as many parameters as SAL-16 of 256."""
 WIDE_COLUMN = f"Baseline, {WIDE} units"
+OTHER_COLOURS = ("#5D3A9B", "#8C6D1F", "#117733")
+"""Of methods of other distributions."""
 FRESH_NOTE = (
     "**Not the committed results.** Runs that were made on this machine, and beside them the "
     "committed ones, of the data sets that were searched here."
@@ -307,53 +309,27 @@ def _span(seeds: Sequence[int]) -> str:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Accuracy against step size, a panel a data set; the paper's step size and the chosen."""
-    style.use()
-    titles = list(dict.fromkeys(frame["dataset"]))
-    columns = min(3, len(titles))
-    rows = -(-len(titles) // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(max(9.0, 3.7 * columns), 3.0 * rows + 0.9),
-        squeeze=False,
-        sharex=True,
-    )
-    styles = looks()
-    for axis, title in zip(axes.flat, titles, strict=False):
-        own = frame[frame["dataset"] == title]
-        for column, (colour, dashes) in styles.items():
-            mine = own[own["column"] == column]
-            line = mine[(mine["part"] == "search") & (mine["n"] > 0)]
-            best = mine[mine["part"] == "tuned"]["lr"]
-            axis.plot(line["lr"], line["mean"], color=colour, linestyle=dashes, label=column)
-            at = line[line["lr"].isin(best)]
-            axis.plot(at["lr"], at["mean"], "o", color=colour)
-        axis.axvline(Protocol.lr, color="0.4", linestyle=":", linewidth=1)
-        axis.set_xscale("log")
-        axis.set_title(title)
-    for axis in axes.flat[len(titles) :]:
-        axis.set_visible(False)
-    for axis in axes[-1]:
-        axis.set_xlabel("step size")
-    for row in axes:
-        row[0].set_ylabel("accuracy (%)")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6)
-    figure.suptitle(
-        "Accuracy on a part cut from the training data against step size; dot: the chosen (the "
-        "median over seeds),\ndotted line: the paper's. Mean over the searches that did not diverge"
-    )
-    return figure
+    """Error against step size, two panels a data set: see ``tuning_figure``."""
+    columns = contestants().items()
+    sal = [column for column, (name, _) in columns if name == "sal"]
+    others = [column for column, (name, _) in columns if name != "sal"]
+    there = set(frame["column"])
+    panels = {"other methods": others, "SAL and baseline": ["Baseline", *sal]}
+    panels = {name: [c for c in own if c in there] for name, own in panels.items()}
+    return tuning_figure.draw(frame, looks(), panels)
 
 
 def looks() -> dict[str, tuple[str, Any]]:
     """Column -> colour and dashes: a colour a method, dashes a K."""
-    found = {}
+    found, rest = {}, itertools.cycle(OTHER_COLOURS)
+    colours = {
+        name: style.COLOURS.get(name) or next(rest)
+        for name in dict.fromkeys(name for name, _ in contestants().values())
+    }
     for column, (method, config) in contestants().items():
         k = getattr(config, "areas", (1,))[0]
         dashes = {1: "-", 4: "--", 16: (0, (1, 1))}[k]
-        colour = style.COLOURS.get(method, "#F0E442")
+        colour = colours[method]
         if "step /" in column:
             colour = "#000000"
         if column == WIDE_COLUMN:

@@ -243,7 +243,66 @@ def test_the_page_has_published_and_tuned_and_the_chosen_step_size(place, monkey
     own = frame[frame["column"] == COLUMN].set_index("part")
     assert own.loc["tuned", "n"] == 2 and own.loc["published", "n"] == 1
     figure = tuning.draw(frame)
-    assert [axis.get_title() for axis in figure.axes] == ["Digits"]
+    assert [axis.get_title() for axis in figure.axes] == [
+        "Digits: other methods",
+        "Digits: SAL and baseline",
+    ]
+
+
+def lines_of(axis):
+    """Each line's points that are drawn."""
+    return {
+        line.get_label(): {x: y for x, y in line.get_xydata().tolist() if not math.isnan(y)}
+        for line in axis.lines
+    }
+
+
+def searched(place, column, seed, accuracies):
+    """Rows of a search: step -> accuracy; None where it diverged."""
+    for step, accuracy in accuracies.items():
+        run = tuning.search("digits", column, step, seed)
+        gone = accuracy is None
+        status = "diverged" if gone else "ok"
+        write(place, "tuning", [row(run, *[] if gone else [accuracy], status=status)])
+
+
+def test_the_figure_has_the_mean_error_of_step_sizes_that_all_searches_have(place):
+    grid = {step: 90 + step for step in tuning.GRID}  # the best is at its end
+    for seed in tuning.FRESH:
+        searched(place, "Baseline", seed, grid | {8: 10} | ({9: 10} if seed == 5 else {}))
+        searched(place, "SAL-4", seed, grid | {8: None if seed == 6 else 98 - seed})
+    frame = tuning.table(tuning.results(tuning.ledgers(place)))
+    left, right = tuning.draw(frame).axes
+    rates = [tuning.rate(step) for step in range(10)]
+    baseline, sal = lines_of(left)["Baseline"], lines_of(right)["SAL-4"]
+    assert baseline == pytest.approx(dict(zip(rates, [*range(10, 2, -1), 90], strict=False)))
+    assert lines_of(right)["Baseline"] == baseline, "SAL stands beside it"
+    assert list(sal) == rates[:8], "a seed diverged at the next"
+    assert "SAL-4" not in lines_of(left) and "FA" not in lines_of(right)
+    assert left.get_yscale() == "log" and left.get_ylim() == right.get_ylim()
+    texts = [left.yaxis.get_major_formatter()(value) for value in (0.5, 2, 50)]
+    assert texts == ["0.5", "2", "50"]
+    assert any(list(line.get_xdata()) == [Protocol.lr] * 2 for line in left.lines), "the paper's"
+
+
+def dots(axis):
+    """Step size and error of each dot, and whether it is filled."""
+    return [
+        (x, y, line.get_markerfacecolor() != "white")
+        for line in axis.lines
+        if line.get_marker() == "o"
+        for x, y in line.get_xydata().tolist()
+    ]
+
+
+def test_a_dot_is_the_median_of_the_chosen_step_sizes_hollow_where_not_all_have_it(place):
+    for seed, best in zip(tuning.FRESH, (2, 3, 3, 4, 4), strict=True):
+        searched(place, "Baseline", seed, {step: 90 - abs(step - best) for step in tuning.GRID})
+        beyond = {8: 95, 9: 80} if seed > 6 else {}
+        searched(place, "SAL-4", seed, {step: 90 - abs(step - 5) for step in tuning.GRID} | beyond)
+    left, right = tuning.draw(tuning.table(tuning.results(tuning.ledgers(place)))).axes
+    assert dots(left) == [(tuning.rate(3), pytest.approx(10.6), True)]
+    assert (tuning.rate(8), pytest.approx(5), False) in dots(right)
 
 
 def test_methods_of_other_distributions_are_tuned_beside_the_suites_own(
@@ -258,8 +317,10 @@ def test_methods_of_other_distributions_are_tuned_beside_the_suites_own(
     for column in ("my_fa", "my_sal-4"):
         own = frame[frame["column"] == column].set_index("part")
         assert own.loc["tuned", "n"] == 2 and own.loc["published", "n"] == 1
-    lines = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
-    assert len(lines["my_fa"]) > 1 and len(lines["FA"]) == 0
+    lines = lines_of(figure.axes[0])
+    assert len(lines["my_fa"]) > 1 and not lines["FA"]
+    looks = tuning.looks()
+    assert looks["my_fa"][0] != looks["my_sal-4"][0], "two plug-ins can be told apart"
     assert "my_sal-16" not in set(frame["column"]), "nothing of it was asked for"
 
 
