@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -27,10 +28,11 @@ def markdown(title: str, notes: Sequence[str], cells: Sequence[Cell]) -> str:
     return markdown_page(title, [*notes, summary(cells)], frame)
 
 
-def markdown_page(title: str, notes: Sequence[str], frame: pd.DataFrame) -> str:
+def markdown_page(title: str, notes: Sequence[str], frame: pd.DataFrame | None = None) -> str:
     """A page with a table of texts, one row a data set, or whatever its index is called."""
-    lines = [f"# {title}", "", *(line for note in notes for line in (note, ""))]
-    return "\n".join([*lines, *_markdown_table(frame)]) + "\n"
+    lines = [f"# {title}", *(line for note in notes for line in ("", note))]
+    lines += [] if frame is None else ["", *_markdown_table(frame)]
+    return "\n".join(lines) + "\n"
 
 
 def markdown_section(title: str, notes: Sequence[str], frame: pd.DataFrame) -> str:
@@ -150,14 +152,27 @@ def value(mean: float, std: float | None, metric: str, plus_minus: str = "±") -
     return f"{mean:.{digits}f}{spread}"
 
 
-def measured(found: Measured, metric: str, seeds: int = SEEDS) -> str:
+def measured(found: Measured, metric: str, seeds: int = SEEDS, emphasis: str = "{}") -> str:
     """Mean, spread, and n where it is not ``seeds``; runs that diverged; or that none was run."""
     parts = [f"{found.diverged} diverged"] if found.diverged else []
     if found.mean is not None:
         n = len(found.values)
         count = "" if n == seeds else f" (n={n})"
-        parts.insert(0, value(found.mean, found.std, metric) + count)
+        parts.insert(0, emphasis.format(value(found.mean, found.std, metric)) + count)
     return ", ".join(parts) or NOT_RUN
+
+
+def highest_in_bold(column: Sequence[Measured], metric: str, seeds: int = SEEDS) -> list[str]:
+    """``measured`` of each, the highest mean in bold: of those with all seeds, as it is written."""
+    means = [
+        round(found.mean, DECIMALS[metric]) if len(found.values) == seeds else None
+        for found in column
+    ]
+    highest = max((mean for mean in means if mean is not None), default=math.inf)
+    return [
+        measured(found, metric, seeds, "**{}**" if mean == highest else "{}")
+        for found, mean in zip(column, means, strict=True)
+    ]
 
 
 def _lines(cell: Cell, emphasis: str = "{}") -> list[str]:

@@ -24,6 +24,34 @@ def cell(rows, dataset="Digits", column="SAL-4"):
     return next(c for c in table if (c.dataset, c.column) == (dataset, column))
 
 
+@pytest.mark.parametrize(
+    ("means", "expected"),
+    [
+        ([1.0, 3.0, 2.0], [1]),
+        ([3.001, 3.004, 2.0], [0, 1]),  # alike as they are written
+        ([1.0, None, 2.0], [2]),  # not run
+        ([None, None], []),
+    ],
+)
+def test_the_highest_mean_of_a_column_is_bold_and_so_are_its_equals(means, expected):
+    column = [
+        cells_module.Measured({} if mean is None else dict.fromkeys(range(5), mean), 0)
+        for mean in means
+    ]
+    texts = render.highest_in_bold(column, "accuracy")
+    assert [n for n, text in enumerate(texts) if text.startswith("**")] == expected
+    plain = [render.measured(found, "accuracy") for found in column]
+    assert [text.replace("**", "") for text in texts] == plain
+
+
+def test_a_mean_of_fewer_seeds_is_never_bold():
+    few, whole = (
+        cells_module.Measured(dict.fromkeys(range(n), float(10 - n)), 5 - n) for n in (4, 5)
+    )
+    texts = render.highest_in_bold([few, whole], "accuracy")
+    assert texts == ["6.00 ± 0.00 (n=4), 1 diverged", "**5.00 ± 0.00**"]
+
+
 @pytest.fixture
 def runs():
     return convergence.runs()["Digits", "SAL-4"]  # published: 53.59 +- 8.37

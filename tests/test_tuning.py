@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from matplotlib import pyplot as plt
 from rich.console import Console
 from rows import row, write
 
-from baselines import FA
+from baselines import FA, learner_class
 from paper import paths, runner, tuning
 from paper.results import append, read
 from sal import SAL
@@ -53,7 +54,10 @@ def pretend(monkeypatch, accuracy):
 
 @pytest.fixture
 def committed(place, monkeypatch):
-    """A place that is taken for the committed one."""
+    """A place that is taken for the committed one; of all that is written, the page is."""
+    for other in (tuning.convergence, tuning.against_moe):
+        monkeypatch.setattr(other, "write", lambda *arguments: None)
+    monkeypatch.setattr(tuning.style, "save", lambda figures, place: plt.close("all"))
     monkeypatch.setattr(paths, "committed", lambda: place)
     monkeypatch.setattr(paths, "IS_CHECKOUT", True)
     monkeypatch.setattr(paths, "README", place.root / "none.md")
@@ -136,6 +140,20 @@ def test_a_dense_net_of_4096_units_has_as_many_weights_as_sal_16_and_few_more(in
     }
     assert 1 <= sizes[tuning.WIDE_COLUMN] / sizes["SAL-16"] < 1 + more
     assert sizes["Baseline"] == sizes["SAL-1"]
+
+
+@pytest.mark.parametrize("inputs", [64, 256, 784, 1024, 3072])
+def test_a_sample_uses_three_to_four_percent_more_of_sal_k_than_of_the_baseline(inputs):
+    def active(column):
+        name, config = tuning.contestants()[column]
+        net = learner_class(name)(config, inputs, 10, [Streams(0)])
+        areas = {f"weight{layer}": k for layer, k in enumerate(getattr(config, "areas", ()))}
+        areas |= {name.replace("weight", "bias"): k for name, k in areas.items()}
+        return sum(p.numel() // areas.get(name, 1) for name, p in net.named_parameters())
+
+    assert active("SAL-1") == active("Baseline")
+    for k in (4, 16):
+        assert 1.03 < active(f"SAL-{k}") / active("Baseline") < 1.04
 
 
 class Untouchable:
@@ -231,14 +249,44 @@ def test_a_set_without_a_test_part_is_searched_within_each_seeds_own_training_pa
         assert (share - 0.2).abs().max() < 0.01
 
 
+def sections(page):
+    """Title of a section -> the first column of its table, by method."""
+    found = {}
+    for text in page.split("\n## ")[1:]:
+        title, *lines = text.splitlines()
+        cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+        found[title] = {name: first for name, first, *_ in cells[1:]}
+    return found
+
+
+def test_the_best_of_each_table_is_bold_and_the_step_sizes_are_from_least_to_largest(place):
+    for column, accuracy, steps in (("Baseline", 90, (2, 3)), ("SAL-4", 80, (4, 4))):
+        for seed, best in zip(tuning.FRESH, (steps * 3)[:5], strict=True):
+            searched(place, column, seed, {step: 90 - abs(step - best) for step in tuning.GRID})
+            write(place, "tuning", [row(tuning.final("digits", column, best, seed), accuracy)])
+        runs = tuning.as_published("digits", column)
+        write(place, "table2", [row(run, 100 - accuracy) for run in runs])
+    page = sections(tuning.pages(place)[place.table("tuning", "md")])
+    published, tuned, steps = page.values()
+    assert (published["Baseline"], published["SAL-4"]) == ("10.00 ± 0.00", "**20.00 ± 0.00**")
+    assert (tuned["Baseline"], tuned["SAL-4"]) == ("**90.00 ± 0.00**", "80.00 ± 0.00")
+    assert (steps["Baseline"], steps["SAL-4"]) == ("0.001 to 0.00316", "0.01")
+
+
 def test_the_page_has_published_and_tuned_and_the_chosen_step_size(place, monkeypatch):
     tune_on(load("digits"), "digits", place, monkeypatch, columns=(COLUMN,))
     texts = tuning.pages(place)
-    page = texts[place.table("tuning", "md")]
-    (line,) = [line for line in page.splitlines() if line.startswith(f"| {COLUMN} |")]
-    assert "(n=1)" in line and "(n=2)" in line
-    assert "(0.0" in line, "the chosen step size"
-    assert "not run" in next(line for line in page.splitlines() if line.startswith("| FA |"))
+    page = sections(texts[place.table("tuning", "md")])
+    assert list(page) == [
+        "At the paper's step size",
+        "Each at its best",
+        "The step sizes of the best",
+    ]
+    published, tuned, steps = (rows[COLUMN] for rows in page.values())
+    assert published.endswith("(n=1)") and tuned.endswith("(n=2)")
+    rates = [tuning.rate(step) for step in tuning.REACH]
+    assert {float(text) for text in steps.split(" to ")} <= set(rates)
+    assert all(rows["FA"] == "not run" for rows in page.values())
     frame = tuning.table(tuning.results(tuning.ledgers(place)))
     own = frame[frame["column"] == COLUMN].set_index("part")
     assert own.loc["tuned", "n"] == 2 and own.loc["published", "n"] == 1
@@ -360,11 +408,11 @@ def test_a_plugin_stands_beside_the_committed_methods_which_are_not_made_again(
     }
     assert ledgers == {name: committed.ledger(name).read_bytes() for name in ledgers}
     page = paths.fresh().table("tuning", "md").read_text()
-    lines = page.splitlines()
     assert "Not the committed results" in page and "USPS" not in page, "not searched here"
-    for column in ("FA", "my_fa"):
-        assert any(line.startswith(f"| {column} | 88.00 ± 0.00 |") for line in lines), "published"
-        assert any(f"| {column} |" in line and "90.00 ± 0.00" in line for line in lines), "tuned"
+    published, tuned, steps = sections(page).values()
+    for column in ("FA", "my_fa"):  # of equals, both are the best
+        assert (published[column], tuned[column]) == ("**88.00 ± 0.00**", "**90.00 ± 0.00**")
+        assert steps[column] == "0.01"
     assert "my_fa" not in committed.table("tuning", "md").read_text()
 
 
