@@ -444,9 +444,10 @@ def test_a_plugin_stands_beside_the_committed_methods_which_are_not_made_again(
 
 
 def test_fresh_makes_the_suites_own_methods_anew_and_shows_them(committed, monkeypatch):
-    pretend(monkeypatch, best_at(0.01))
+    at_an_end = best_at(tuning.rate(tuning.GRID[-1]))  # so that the grid is extended
+    pretend(monkeypatch, at_an_end)
     assert tuning.main([*ARGUMENTS, "--methods", "FA"]) == 0
-    made = pretend(monkeypatch, lambda run: best_at(0.01)(run) - 10)
+    made = pretend(monkeypatch, lambda run: at_an_end(run) - 10)
     assert tuning.main([*ARGUMENTS, "--fresh", "--methods", "FA"]) == 0
     there = {name: len(read(committed.ledger(name))[0]) for name in ("tuning", "table2")}
     assert len(made) == sum(there.values())
