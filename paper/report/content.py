@@ -39,7 +39,7 @@ FIGURES = {
     "figure3": "Figure 3: width",
     "figure4": "Figure 4: beside a mixture of experts",
     "figure5": "Figure 5: beside a mixture of experts",
-    "tuning": "Accuracy against step size",
+    "tuning": "Error against step size",
     "mechanism": "What the mechanism does",
     "routing": "Router and prototypes drawn again",
     "costs": "What a sample costs",
