@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from paper import measured, paths, render, tuning
+from paper import entrants, measured, paths, render, tuning
 from paper.cells import SEEDS
 from paper.options import carry_out
 from paper.paired import ALPHA
@@ -66,7 +66,7 @@ CLAIMS: dict[str, Claim] = {
         "all but PCam)",
     ),
     "SAL beats a baseline with as many parameters in all": Claim(
-        partial(beats, pairs=[("SAL-16", tuning.WIDE_COLUMN)]), OURS
+        partial(beats, pairs=[("SAL-16", entrants.WIDE_COLUMN)]), OURS
     ),
     "SAL beats FA and DFA": Claim(
         partial(beats, pairs=[(f"SAL-{k}", name) for k in (4, 16) for name in ("FA", "DFA")]), OURS

@@ -32,7 +32,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 from torch import Tensor
 
 from baselines import learner_class
-from paper import paths, style, tuning
+from paper import entrants, paths, style, tuning
 from paper.cells import SEEDS
 from paper.options import add_machine_options, carry_out, of_the_paper, seeds, train
 from paper.results import counting, key
@@ -320,7 +320,7 @@ def _span(frame: pd.DataFrame) -> str:
 
 def _looks() -> dict[str, tuple[str, Any]]:
     """Column -> colour and dashes."""
-    looks = tuning.looks()
+    looks = entrants.looks()
     return looks | {column: (HASHED, looks[real][1]) for column, real in CONTROLS.items()}
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from baselines import learner_class
-from paper import convergence, costs, measured, mechanism, routing, scaling
+from paper import convergence, costs, entrants, measured, mechanism, routing, scaling
 from paper.cells import SEEDS, differences
 from paper.paired import against_zero, paired
 from paper.verdicts import (
@@ -88,12 +88,24 @@ def _with_areas(ledgers: Ledgers, recipe: str, datasets: Sequence[str], margin: 
     return judge(asked)
 
 
-def _scaled(ledgers: Ledgers, figure: str, dataset: str, method: str) -> dict[int, Values]:
-    """Accuracy by depth or width, and seed, of those that have all seeds."""
-    experiment = scaling.EXPERIMENTS[figure]
-    by_run = ledgers.of(experiment.name)
-    cells = scaling.runs(experiment, [dataset], methods=[method])
-    found = {value: last(there(by_run, own)) for (_, _, value), own in cells.items()}
+def _scaled(
+    ledgers: Ledgers, recipe: str, figure: str, dataset: str, column: str
+) -> dict[int, Values]:
+    """Accuracy by depth or width, and seed, of those that have all seeds.
+
+    Tuned, there are some depths on one data set.
+    """
+    if recipe == "tuned":
+        deep = figure == "figure2" and dataset == entrants.DEEP_ON
+        found = {
+            depth: last(ledgers.rows(recipe, dataset, entrants.deep_column(column, depth)))
+            for depth in (entrants.DEPTHS if deep else ())
+        }
+    else:
+        experiment = scaling.EXPERIMENTS[figure]
+        cells = scaling.runs(experiment, [dataset], methods=[entrants.DEEP[column]])
+        by_run = ledgers.of(experiment.name)
+        found = {value: last(there(by_run, own)) for (_, _, value), own in cells.items()}
     return {value: found[value] for value in sorted(found) if len(found[value]) >= SEEDS}
 
 
@@ -102,11 +114,11 @@ def gap_grows_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
 
     And from each depth to the next, where it must not be shown to shrink.
     """
-    if recipe == "tuned":
-        return NOT_ASKED
     asked, steps = {}, {}
     for dataset in scaling.PAPERS:
-        sal, bp = (_scaled(ledgers, "figure2", dataset, method) for method in ("sal", "bp"))
+        sal, bp = (
+            _scaled(ledgers, recipe, "figure2", dataset, column) for column in ("SAL-4", "Baseline")
+        )
         gap = {depth: differences(sal[depth], bp[depth]) for depth in sal if depth in bp}
         whole, own_steps = trend(dataset, "depth", gap)
         asked, steps = asked | whole, steps | own_steps
@@ -122,7 +134,7 @@ def degrades_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
         return NOT_ASKED
     asked = {}
     for dataset in (name for name in scaling.PAPERS if name != "semeion"):
-        bp = _scaled(ledgers, "figure2", dataset, "bp")
+        bp = _scaled(ledgers, recipe, "figure2", dataset, "Baseline")
         if len(bp) < 3:
             asked[dataset, "middle depth − deepest"] = None
             continue
@@ -133,9 +145,7 @@ def degrades_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
 
 def improves_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
     """Points that the baseline gains on Semeion from each depth that was run to the next."""
-    if recipe == "tuned":
-        return NOT_ASKED
-    bp = _scaled(ledgers, "figure2", "semeion", "bp")
+    bp = _scaled(ledgers, recipe, "figure2", "semeion", "Baseline")
     return judge(
         {
             ("semeion", f"depth {deeper} − depth {depth}"): paired(bp[deeper], bp[depth])
@@ -153,7 +163,7 @@ def rises_with_width(ledgers: Ledgers, recipe: str) -> Finding:
         return NOT_ASKED
     asked, steps = {}, {}
     for dataset in scaling.PAPERS:
-        whole, own = trend(dataset, "width", _scaled(ledgers, "figure3", dataset, "sal"))
+        whole, own = trend(dataset, "width", _scaled(ledgers, recipe, "figure3", dataset, "SAL-4"))
         asked, steps = asked | whole, steps | own
     return judge(asked, steps)
 

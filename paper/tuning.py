@@ -13,13 +13,9 @@ each searches within its own training part: another's would have seen its test p
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +23,26 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from baselines import BUILT_IN_NAMES, learners
-from paper import against_moe, convergence, methods, paths, render, style, tuning_figure
+from paper import (
+    against_moe,
+    convergence,
+    entrants,
+    methods,
+    paths,
+    render,
+    scaling,
+    style,
+    tuning_figure,
+)
 from paper.cells import NOT_RUN, SEEDS, Measured, measure
 from paper.options import Trained, add_machine_options, carry_out, of_the_paper, train
 from paper.results import counting, key
-from sal.config import Config
 from sal.data import DATASETS
 from sal.run import Run
 from sal.train import Protocol
 
 EXPERIMENT, SESSION = "tuning", "matched_tuning"
+DEPTH = scaling.EXPERIMENTS["figure2"].name
 DATASETS_ASKED = ("digits", "semeion", "usps", "fashion_mnist", "mnist", "cifar10")
 GRID = tuple(range(8))
 """Half decades above the paper's step size: see ``rate``."""
@@ -48,49 +53,10 @@ FRESH = tuple(range(5, 5 + SEEDS))
 SEARCH_SEED = 10
 """Of the search on a set with an official test part."""
 PUBLISHED_SEEDS = tuple(range(SEEDS))
-WIDE = 4096
-"""Hidden units with which a dense net has as many parameters as SAL-16 of 256."""
-WIDE_COLUMN = f"Baseline, {WIDE} units"
-OTHER_COLOURS = ("#5D3A9B", "#8C6D1F", "#117733")
-"""Of methods of other distributions."""
 FRESH_NOTE = (
     "**Not the committed results.** Runs that were made on this machine, and beside them the "
     "committed ones, of the data sets that were searched here."
 )
-
-
-@cache
-def contestants() -> Mapping[str, tuple[str, Config]]:
-    """Column -> method and configuration.
-
-    A sample uses as many parameters of SAL-K as of the baseline, and of the router 3 to 4 % more
-    where K > 1, so that the baseline itself is backpropagation at equal active parameters, nearly.
-    Methods of other distributions come last.
-    """
-    found: dict[str, tuple[str, Config]] = {
-        "Baseline": ("bp", methods.configuration("bp", None)),
-        "FA": ("fa", methods.configuration("fa", None)),
-        "DFA": ("dfa", methods.configuration("dfa", None)),
-        **{f"MoE-{k}": ("moe", methods.configuration("moe", k)) for k in (4, 16)},
-        **{f"SAL-{k}": ("sal", methods.configuration("sal", k)) for k in (1, 4, 16)},
-    }
-    for k in (4, 16):
-        found[f"SAL-{k}, step / {k}"] = ("sal", replace(found[f"SAL-{k}"][1], area_norm="batch"))
-    found[WIDE_COLUMN] = ("bp", replace(found["Baseline"][1], hidden=(WIDE,)))
-    for name in (name for name in learners() if name not in BUILT_IN_NAMES):
-        try:
-            found |= {
-                methods.column(name, k): (name, methods.configuration(name, k))
-                for k in methods.areas_of(name)
-            }
-        except Exception as error:  # other people's code
-            warnings.warn(f"plug-in {name} is left out of the tuning: {error}", stacklevel=2)
-    return found
-
-
-def _own() -> list[str]:
-    """The columns of the suite's own methods."""
-    return [column for column, (name, _) in contestants().items() if name in BUILT_IN_NAMES]
 
 
 def rate(step: int) -> float:
@@ -114,12 +80,12 @@ def final(dataset: str, column: str, step: int, seed: int) -> Run:
 
 
 def as_published(dataset: str, column: str) -> list[Run]:
-    """The runs at the paper's step size; those of Table 2 where it has them."""
+    """The runs at the paper's step size; those of Table 2 and Figure 2 where they have them."""
     return [_run_of(dataset, column, Protocol(), seed) for seed in PUBLISHED_SEEDS]
 
 
 def _run_of(dataset: str, column: str, protocol: Protocol, seed: int) -> Run:
-    learner, config = contestants()[column]
+    learner, config = entrants.everyone()[column]
     return Run(dataset=dataset, learner=learner, config=config, seed=seed, protocol=protocol)
 
 
@@ -159,8 +125,8 @@ def _best(found: Curve) -> int:
 
 
 def ledgers(place: paths.Place) -> dict[str, Mapping[str, Any]]:
-    """The rows that count, of the tuning and of Table 2."""
-    return counting(place, convergence.EXPERIMENT, EXPERIMENT)
+    """The rows that count, of the tuning, of Table 2, and of Figure 2."""
+    return counting(place, convergence.EXPERIMENT, DEPTH, EXPERIMENT)
 
 
 def shown(place: paths.Place) -> dict[str, Mapping[str, Any]]:
@@ -201,11 +167,11 @@ def results(by_run: ByRun) -> dict[tuple[str, str], dict[str, Any]]:
     found = {
         (dataset, column): result(by_run, dataset, column)
         for dataset in DATASETS
-        for column in contestants()
+        for column in entrants.on(dataset)
     }
     searched = {cell for cell, one in found.items() if any(one["curves"].values())}
     datasets, columns = ({cell[place] for cell in searched} for place in (0, 1))
-    columns |= set(_own())
+    columns |= set(entrants.of_the_suite(entrants.two_layer()))
     return {cell: one for cell, one in found.items() if cell[0] in datasets and cell[1] in columns}
 
 
@@ -268,11 +234,14 @@ def pages(place: paths.Place) -> dict[Path, str]:
 
 
 def _page(found: Mapping[tuple[str, str], Mapping[str, Any]], place: paths.Place) -> str:
-    datasets, columns = (list(dict.fromkeys(cell[place] for cell in found)) for place in (0, 1))
+    datasets = list(dict.fromkeys(dataset for dataset, _ in found))
+    there = dict.fromkeys(column for _, column in found)
+    columns = [column for column in there if column not in entrants.deep()]
     notes = [FRESH_NOTE] if place == paths.fresh() else []
     notes += [
         f"Generated by `nox -s {SESSION}` from `results/{EXPERIMENT}.jsonl` and, at the paper's "
-        f"step size, `results/{convergence.EXPERIMENT}.jsonl`; do not edit. Accuracy in percent on "
+        f"step size, `results/{convergence.EXPERIMENT}.jsonl` and `results/{DEPTH}.jsonl`; do not "
+        f"edit. Accuracy in percent on "
         f"the test part (of Digits and Semeion, the part that a seed holds out) after "
         f"{Protocol.epochs} epochs of plain SGD, batch {Protocol.batch_size}, mean ± sample "
         f"standard deviation over {SEEDS} seeds (n where not). Bold: the highest mean of a data "
@@ -288,11 +257,11 @@ def _page(found: Mapping[tuple[str, str], Mapping[str, Any]], place: paths.Place
         f"search with one seed sets the step size of all {SEEDS} final runs; its uncertainty is in "
         "no spread here, and in no p-value that is computed from these runs.",
         "*SAL-K, step / K*: the area's update divided by the batch and not by its fair share. "
-        f"*{WIDE_COLUMN}*: as many parameters as SAL-16 and a few more (1 % at 784 inputs, 14 % on "
-        "Digits). A sample uses as many parameters of SAL-1 as of the baseline, and with K > 1 the "
-        "router's besides, 3 to 4 % more. SAL's router, feedback and first weights are those of "
-        "the setting `published`, which fits the paper's numbers at its step size; nothing but the "
-        "step size was tuned, for any method.",
+        f"*{entrants.WIDE_COLUMN}*: as many parameters as SAL-16 and a few more (1 % at 784 "
+        "inputs, 14 % on Digits). A sample uses as many parameters of SAL-1 as of the baseline, "
+        "and with K > 1 the router's besides, 3 to 4 % more. SAL's router, feedback and first "
+        "weights are those of the setting `published`, which fits the paper's numbers at its step "
+        "size; nothing but the step size was tuned, for any method.",
     ]
 
     def grid(texts_of: Callable[[Sequence[Mapping[str, Any]]], list[str]]) -> pd.DataFrame:
@@ -311,7 +280,26 @@ def _page(found: Mapping[tuple[str, str], Mapping[str, Any]], place: paths.Place
         "The step sizes of the best": grid(lambda own: [_rates(one["steps"]) for one in own]),
     }
     text = render.markdown_page("Every method at its own step size", notes)
-    return text + "".join(render.markdown_section(name, [], own) for name, own in sections.items())
+    text += "".join(render.markdown_section(name, [], own) for name, own in sections.items())
+    return text + _deep_section({c: found[entrants.DEEP_ON, c] for c in there if c not in columns})
+
+
+def _deep_section(found: Mapping[str, Mapping[str, Any]]) -> str:
+    if not found:
+        return ""
+    title = DATASETS[entrants.DEEP_ON].title
+    frame = pd.DataFrame(
+        {
+            **{
+                name: [render.measured(one[part], "accuracy") for one in found.values()]
+                for name, part in (("published", "published"), ("at its best", "tuned"))
+            },
+            "its step sizes": [_rates(one["steps"]) for one in found.values()],
+        },
+        index=pd.Index(found, name="Method"),
+    )
+    told = f"Nets of Figure 2, on {title} alone: searched and reported as above."
+    return render.markdown_section(f"Deep nets, on {title}", [told], frame)
 
 
 def _span(seeds: Sequence[int]) -> str:
@@ -320,32 +308,13 @@ def _span(seeds: Sequence[int]) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Error against step size, two panels a data set: see ``tuning_figure``."""
-    columns = contestants().items()
+    columns = entrants.two_layer().items()
     sal = [column for column, (name, _) in columns if name == "sal"]
     others = [column for column, (name, _) in columns if name != "sal"]
     there = set(frame["column"])
     panels = {"other methods": others, "SAL and baseline": ["Baseline", *sal]}
     panels = {name: [c for c in own if c in there] for name, own in panels.items()}
-    return tuning_figure.draw(frame, looks(), panels)
-
-
-def looks() -> dict[str, tuple[str, Any]]:
-    """Column -> colour and dashes: a colour a method, dashes a K."""
-    found, rest = {}, itertools.cycle(OTHER_COLOURS)
-    colours = {
-        name: style.COLOURS.get(name) or next(rest)
-        for name in dict.fromkeys(name for name, _ in contestants().values())
-    }
-    for column, (method, config) in contestants().items():
-        k = getattr(config, "areas", (1,))[0]
-        dashes = {1: "-", 4: "--", 16: (0, (1, 1))}[k]
-        colour = colours[method]
-        if "step /" in column:
-            colour = "#000000"
-        if column == WIDE_COLUMN:
-            colour = "#999999"
-        found[column] = (colour, dashes)
-    return found
+    return tuning_figure.draw(frame, entrants.looks(), panels)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -363,9 +332,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--methods",
         nargs="+",
-        choices=contestants(),
+        choices=entrants.everyone(),
         metavar="METHOD",
-        help=f"of {', '.join(contestants())}; default the suite's own, {len(_own())} of them",
+        help=f"of {', '.join(entrants.everyone())} (those with a depth on {entrants.DEEP_ON} "
+        "alone); default all of the suite's own",
     )
     parser.add_argument(
         "--fresh",
@@ -382,11 +352,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, console: Console) -> int:
     place, status = paths.fresh() if options.fresh else paths.committed(), 0
     if not options.render_only:
-        columns = options.methods or _own()
-        for column in columns:
-            methods.check_belongs(contestants()[column][0], place, "--fresh")
+        asked = options.methods or entrants.of_the_suite(entrants.everyone())
+        for column in asked:
+            methods.check_belongs(entrants.everyone()[column][0], place, "--fresh")
         by_name = options.datasets is not None
         for dataset in [of_the_paper(name) for name in options.datasets or DATASETS_ASKED]:
+            columns = [column for column in asked if column in entrants.on(dataset)]
             status = max(status, _tune(dataset, columns, place, console, options, by_name))
     convergence.write(place, Protocol.epochs, console)
     against_moe.write(place, console)
@@ -428,8 +399,14 @@ def _tune(
         for seed, step in result(by_run, dataset, column)["steps"].items()
     ]
     status = max(status, made(finals, EXPERIMENT).tell(console))
-    published = [run for column in columns for run in as_published(dataset, column)]
-    return max(status, made(published, convergence.EXPERIMENT).tell(console))
+    for experiment, its in (
+        (convergence.EXPERIMENT, entrants.two_layer()),
+        (DEPTH, entrants.deep()),
+    ):
+        published = [run for c in columns if c in its for run in as_published(dataset, c)]
+        if published:
+            status = max(status, made(published, experiment).tell(console))
+    return status
 
 
 def write(place: paths.Place, console: Console) -> None:

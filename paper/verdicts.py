@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from paper import methods, paths, tuning
+from paper import entrants, methods, paths, tuning
 from paper.cells import SEEDS
 from paper.paired import Comparison, against_zero, holm, paired, slope
 from paper.results import counting, key
@@ -103,7 +103,7 @@ class Ledgers:
 
     def _runs(self, recipe: str, dataset: str, column: str) -> list[Run]:
         if recipe == "tuned":
-            if column not in tuning.contestants():
+            if column not in entrants.everyone():
                 return []
             steps = tuning.result(self.of_tables, dataset, column)["steps"]
             return [
@@ -111,7 +111,7 @@ class Ledgers:
                 for seed, step in steps.items()
                 if step is not None
             ]
-        if column in tuning.contestants():
+        if column in entrants.everyone():
             return tuning.as_published(dataset, column)
         name, _, k = column.lower().partition("-")
         (runs,) = methods.runs([name], [dataset], [int(k)]).values()

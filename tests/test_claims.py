@@ -9,6 +9,7 @@ from paper import (
     claims,
     convergence,
     costs,
+    entrants,
     measured,
     mechanism,
     methods,
@@ -152,7 +153,7 @@ def test_pcam_is_the_papers_own_exception(place):
 @pytest.mark.parametrize(
     ("claim", "columns"),
     [
-        ("SAL beats a baseline with as many parameters in all", [("SAL-16", tuning.WIDE_COLUMN)]),
+        ("SAL beats a baseline with as many parameters in all", [("SAL-16", entrants.WIDE_COLUMN)]),
         ("SAL beats FA and DFA", [("SAL-4", "FA"), ("SAL-16", "DFA")]),
         ("Several areas beat one", [("SAL-4", "SAL-1"), ("SAL-16", "SAL-1")]),
         (
@@ -223,8 +224,30 @@ def test_the_gap_over_depth(place, lead, expected):
     scaled(place, "figure2", "stl10", "sal", {d: 40 + lead * n for n, d in enumerate(depths)})
     claim = "The gap between SAL and the baseline grows with depth"
     assert verdict(place, claim) == expected
-    tuned = CLAIMS[claim].ask(Ledgers(place), "tuned")
-    assert tuned.verdict == OPEN and tuned.evidence.startswith("not asked")
+    assert CLAIMS[claim].ask(Ledgers(place), "tuned") is verdicts.NOT_RUN
+
+
+@pytest.mark.parametrize(("lead", "expected"), [(1, HOLDS), (-1, NOT)])
+def test_the_gap_over_depth_at_each_methods_own_step_size(place, lead, expected):
+    for n, depth in enumerate(entrants.DEPTHS):
+        for name, accuracy in (("Baseline", 80 - n), ("SAL-4", 85 - n + lead * n)):
+            column = entrants.deep_column(name, depth)
+            for seed in tuning.FRESH:
+                steps = [tuning.search("semeion", column, step, seed) for step in tuning.GRID]
+                write(
+                    place, tuning.EXPERIMENT, [row(r, 9 - abs(s - 3)) for s, r in enumerate(steps)]
+                )
+                add(place, tuning.EXPERIMENT, [tuning.final("semeion", column, 3, seed)], accuracy)
+    claim = "The gap between SAL and the baseline grows with depth"
+    assert verdict(place, claim, "tuned") == expected
+    assert verdict(place, claim) == OPEN
+    assert verdict(place, "On Semeion the baseline improves steadily with depth", "tuned") == NOT
+
+
+def test_width_and_the_degradation_are_asked_at_the_papers_step_size_alone(place):
+    for claim in ("Width raises SAL's bound", "The baseline degrades with depth"):
+        found = CLAIMS[claim].ask(Ledgers(place), "tuned")
+        assert found.verdict == OPEN and found.evidence.startswith("not asked")
 
 
 def test_a_gap_that_grows_and_shrinks_does_not_grow(place):

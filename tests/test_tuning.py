@@ -11,7 +11,7 @@ from rich.console import Console
 from rows import row, write
 
 from baselines import FA, learner_class
-from paper import paths, runner, tuning
+from paper import entrants, paths, runner, scaling, tuning
 from paper.results import append, read
 from sal import SAL
 from sal.data import find, known_digest, load
@@ -32,10 +32,10 @@ def contestants(plugins):
 
     def register(**found):
         plugins(**found)
-        tuning.contestants.cache_clear()
+        entrants.two_layer.cache_clear()
 
     yield register
-    tuning.contestants.cache_clear()
+    entrants.two_layer.cache_clear()
 
 
 def pretend(monkeypatch, accuracy):
@@ -119,7 +119,7 @@ def column_of(run):
     """The contestant that a run is of."""
     (column,) = [
         column
-        for column, contestant in tuning.contestants().items()
+        for column, contestant in entrants.two_layer().items()
         if contestant == (run.learner, run.config)
     ]
     return column
@@ -141,14 +141,14 @@ def test_every_contestant_has_the_same_budget_and_more_only_beyond_a_best_at_an_
 
     made = pretend(monkeypatch, accuracy)
     monkeypatch.setattr(tuning, "FRESH", (5, 6))
-    assert tuning._tune(dataset, list(tuning.contestants()), place, QUIET, OPTIONS, True) == 0
+    assert tuning._tune(dataset, list(entrants.two_layer()), place, QUIET, OPTIONS, True) == 0
     tried = {}
     for *_, run in made:
         if run.protocol.validate_on == "training":
             own = tried.setdefault((column_of(run), run.seed), [])
             own.append(steps_of[run.protocol.lr])
     seeds = (5, 6) if dataset == "digits" else (tuning.SEARCH_SEED,)
-    assert tried.keys() == {(column, seed) for column in tuning.contestants() for seed in seeds}
+    assert tried.keys() == {(column, seed) for column in entrants.two_layer() for seed in seeds}
     extra = {3: [], 5: [], 0: [-1], -3: [-1, -2, -3, -4], 7: [8], 10: [8, 9, 10, 11]}
     for (column, _), own in tried.items():
         peak = PEAKS.get(column, 5)
@@ -163,16 +163,16 @@ def test_a_dense_net_of_4096_units_has_as_many_weights_as_sal_16_and_few_more(in
             getattr(config, "layer_areas", lambda layer: 1)(layer) * D * H
             for layer, (D, H) in enumerate(config.sizes(inputs, 10))
         )
-        for column, (_, config) in tuning.contestants().items()
+        for column, (_, config) in entrants.two_layer().items()
     }
-    assert 1 <= sizes[tuning.WIDE_COLUMN] / sizes["SAL-16"] < 1 + more
+    assert 1 <= sizes[entrants.WIDE_COLUMN] / sizes["SAL-16"] < 1 + more
     assert sizes["Baseline"] == sizes["SAL-1"]
 
 
 @pytest.mark.parametrize("inputs", [64, 256, 784, 1024, 3072])
 def test_a_sample_uses_three_to_four_percent_more_of_sal_k_than_of_the_baseline(inputs):
     def active(column):
-        name, config = tuning.contestants()[column]
+        name, config = entrants.two_layer()[column]
         net = learner_class(name)(config, inputs, 10, [Streams(0)])
         areas = {f"weight{layer}": k for layer, k in enumerate(getattr(config, "areas", ()))}
         areas |= {name.replace("weight", "bias"): k for name, k in areas.items()}
@@ -394,14 +394,14 @@ def test_methods_of_other_distributions_are_tuned_beside_the_suites_own(
         assert own.loc["tuned", "n"] == 2 and own.loc["published", "n"] == 1
     lines = lines_of(figure.axes[0])
     assert len(lines["my_fa"]) > 1 and not lines["FA"]
-    looks = tuning.looks()
+    looks = entrants.looks()
     assert looks["my_fa"][0] != looks["my_sal-4"][0], "two plug-ins can be told apart"
     assert "my_sal-16" not in set(frame["column"]), "nothing of it was asked for"
 
 
 def test_without_names_the_suites_own_methods_are_tuned_alone(committed, monkeypatch, contestants):
     contestants(my_fa=type("FA", (FA,), {"name": "my_fa"}))
-    assert "my_fa" in tuning.contestants()
+    assert "my_fa" in entrants.two_layer()
     made = pretend(monkeypatch, best_at(0.01))
     assert tuning.main([*ARGUMENTS]) == 0
     assert {place.root for place, _, _ in made} == {committed.root}
@@ -462,8 +462,41 @@ def test_a_plugin_that_has_no_default_configuration_is_named_and_the_others_stay
     config = type("Config", (FA.Config,), {"__init__": explode})
     contestants(bad=type("FA", (FA,), {"name": "bad", "Config": config}))
     with pytest.warns(UserWarning, match="plug-in bad is left out of the tuning: no configuration"):
-        found = tuning.contestants()
+        found = entrants.two_layer()
     assert "bad" not in found and "SAL-16" in found
+
+
+def test_deep_nets_are_those_of_figure_2_and_tuned_on_one_set_alone():
+    figure = scaling.EXPERIMENTS["figure2"]
+    assert set(entrants.DEPTHS) <= set(figure.values)
+    assert entrants.DEEP_ON in tuning.DATASETS_ASKED
+    for dataset in tuning.DATASETS_ASKED:
+        there = set(entrants.on(dataset)) & set(entrants.deep())
+        assert there == (set(entrants.deep()) if dataset == "semeion" else set())
+    for (dataset, method, depth), runs in scaling.runs(figure, ["semeion"]).items():
+        if depth in entrants.DEPTHS and method in ("bp", "sal"):
+            column = entrants.deep_column("SAL-4" if method == "sal" else "Baseline", depth)
+            assert tuning.as_published(dataset, column) == runs
+
+
+def test_deep_nets_are_tuned_and_their_published_runs_are_figure_2s(committed, monkeypatch):
+    made = pretend(monkeypatch, best_at(0.01))
+    arguments = ("--datasets", "semeion", "--backend", "here", "--methods")
+    assert tuning.main([*arguments, "Baseline", "SAL-4, depth 8"]) == 0
+    where = {
+        (experiment, len(run.config.hidden))
+        for _, experiment, run in made
+        if run.protocol == Protocol()
+    }
+    assert where == {("table2", 1), ("depth", 7)}
+    page = committed.table("tuning", "md").read_text()
+    assert "Deep nets, on Semeion" in page
+    (line,) = [line for line in page.splitlines() if line.startswith("| SAL-4, depth 8 |")]
+    assert line == "| SAL-4, depth 8 | 88.00 ± 0.00 | 90.00 ± 0.00 | 0.01 |"
+    made.clear()
+    other = ("--datasets", "digits", "--backend", "here", "--methods")
+    assert tuning.main([*other, "SAL-4, depth 8"]) == 0
+    assert not made, "on Semeion alone"
 
 
 def test_nothing_is_written_without_a_search(place):
