@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from statsmodels.stats.multitest import multipletests
 
 from paper import convergence, paths, render
 from paper.cells import NOT_RUN, SEEDS, Measured, apart, measure, published
@@ -35,6 +36,7 @@ from paper.choices import (
 )
 from paper.methods import column
 from paper.options import add_machine_options, carry_out, seeds, train
+from paper.paired import ALPHA, against_zero
 from paper.recovery import study as recovery
 from paper.recovery.settings import OF_DATA, OF_ROUTING, QUESTIONS, Setting
 from paper.results import counting, key, read
@@ -114,7 +116,11 @@ def accuracy(by_run: ByRun, answered: Setting | Variant, dataset: str, areas: in
 
 
 def changes(by_run: ByRun) -> pd.DataFrame:
-    """One line an answer and cell: its metric, and the difference to ours between equal seeds."""
+    """One line an answer and cell: its metric, and the difference to ours between equal seeds.
+
+    And p of a paired t-test, and q, its false discovery rate by Benjamini and Hochberg among all
+    differences in accuracy of the page that have all seeds.
+    """
     ours = {cell: _own(by_run, cell, "accuracy") for cell in CELLS}
     lines = []
     for question, option, answered in others():
@@ -128,7 +134,11 @@ def changes(by_run: ByRun) -> pd.DataFrame:
             other = _own(_read(by_run, cell, reread), cell, reread.metric)
             own = _own(by_run, cell, reread.metric)
             lines.append(_line(question, reread.other, cell, reread.metric, other, own))
-    return pd.DataFrame(lines)
+    frame = pd.DataFrame(lines).assign(q=math.nan)
+    full = (frame["pairs"] == SEEDS) & (frame["metric"] == "accuracy")
+    if full.any():
+        frame.loc[full, "q"] = multipletests(frame.loc[full, "p"].astype(float), method="fdr_bh")[1]
+    return frame
 
 
 def _runs_of_ours(cell: Cell) -> list[Run]:
@@ -154,6 +164,7 @@ def _line(
     question: str, option: str, cell: Cell, metric: str, other: Measured, own: Measured
 ) -> dict[str, Any]:
     change = apart(other, own)
+    tested = against_zero(change.values)
     return {
         "question": question,
         "option": option,
@@ -167,6 +178,7 @@ def _line(
         "change": change.mean,
         "change_std": change.std,
         "pairs": len(change.values),
+        "p": tested and tested.p,
     }
 
 
@@ -197,9 +209,12 @@ def _page(by_run: ByRun, frame: pd.DataFrame) -> str:
         "standard deviations. *The base* is the setting that was recovered on Fashion-MNIST, *the "
         "tanh combination* the best of the study's first stage; one answer is changed around each, "
         "on Digits, Semeion and USPS.",
-        "First, of each choice the other answer that moves the accuracy most, and in which cell; "
-        "the largest change comes first, an answer whose runs diverged before all. Then what is "
-        "ours, and choice by choice all answers.",
+        "First, of each choice the other answer that moves the accuracy most, and in which cell: "
+        f"of those that are shown to move it (q < {ALPHA:g}, the false discovery rate among all "
+        "differences of this page that have all seeds, by paired t-tests), or else of all. Choices "
+        "that are shown to matter come first, by the size of the change, and an answer whose runs "
+        "diverged before all; the largest of many differences that are not shown may be chance. "
+        "Then what is ours, and choice by choice all answers.",
     ]
     text = render.markdown_page("What the paper leaves open", notes, _opening(frame))
     rows = {
@@ -217,25 +232,26 @@ def _opening(frame: pd.DataFrame) -> pd.DataFrame:
     for question in SAYS:
         own = frame[frame["question"] == question]
         made = own[(own["pairs"] > 0) | (own["diverged"] > 0)]
-        size, told = -1.0, ["–", NOT_RUN, "–"]
+        rank, told = (False, -1.0), ["–", NOT_RUN, "–", "–"]
         if len(made):
-            sizes = [_size(line) for line in made.to_dict("records")]
-            size = max(sizes)
-            most = made.iloc[sizes.index(size)]
-            told = [most["option"], _difference(most), f"{most['dataset']}, {most['column']}"]
+            most = max(made.to_dict("records"), key=_rank)
+            rank = _rank(most) if most["metric"] == "accuracy" else (False, 0.0)
+            q = "–" if pd.isna(most["q"]) else f"{most['q']:.2g}"
+            cell = f"{most['dataset']}, {most['column']}"
+            told = [most["option"], _difference(most), q, cell]
         ours, _ = _answers(question)
         count = f"{len(made)} of {len(own)}" if len(own) else "–"
-        rows.append((size, [question.capitalize(), ours, *told, count]))
-    rows.sort(key=lambda row: -row[0])  # stable: what is not run stays in the page's order
-    columns = ["Choice", "Ours", "Moves most", "Change of accuracy", "In", "Cells run"]
+        rows.append((rank, [question.capitalize(), ours, *told, count]))
+    rows.sort(key=lambda row: row[0], reverse=True)  # stable: the rest stays in the page's order
+    columns = ["Choice", "Ours", "Moves most", "Change of accuracy", "q", "In", "Cells run"]
     return pd.DataFrame([row for _, row in rows], columns=columns).set_index("Choice")
 
 
-def _size(line: Mapping[str, Any]) -> float:
-    """How much an answer moves the accuracy of a cell; none is as much as to diverge."""
+def _rank(line: Mapping[str, Any]) -> tuple[bool, float]:
+    """Whether an answer is shown to move a cell, and how much; none is as much as to diverge."""
     if line["diverged"]:
-        return math.inf
-    return abs(line["change"]) if line["metric"] == "accuracy" else 0.0
+        return True, math.inf
+    return line["q"] < ALPHA, 0.0 if pd.isna(line["change"]) else abs(line["change"])
 
 
 def _section(question: str, cells: pd.DataFrame) -> str:

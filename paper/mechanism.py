@@ -52,8 +52,9 @@ HASHED = "#009E73"
 N_CLASSES = {spec.title: spec.n_classes for spec in DATASETS.values()}
 PROBED = ("cosine", "conflict", "within", "across", "angle", "information")
 """What the probe gives, by layer."""
-PER_CLASS = 20
-"""Training samples of each class whose updates are compared."""
+PER_CLASS = 1000
+"""Training samples of each class whose updates are compared, at most: as many as each class has.
+Of a few samples of two classes hardly any meet in an area, whoever chose the areas."""
 OF_VALIDATION = 2000
 """Validation samples whose areas are looked at."""
 QUANTITIES = {
@@ -98,16 +99,17 @@ def probe(learner: Learner, data: Partition) -> list[dict[str, Any]]:
 
 
 def _of_each_class(data: Partition, classes: int) -> Tensor:
-    """Indices [C, B] of the first training samples of each class.
+    """Indices [C, B] of the first training samples of each class, as many of each.
 
     Raises:
-        ValueError: A class has too few.
+        ValueError: A class has none.
     """
     index_N = data.train_index_RN[0]
     of_class = [index_N[data.train_y_N[index_N] == c][:PER_CLASS] for c in range(classes)]
-    if min(map(len, of_class)) < PER_CLASS:
-        raise ValueError(f"each class needs {PER_CLASS} training samples")
-    return torch.stack(of_class)
+    count = min(map(len, of_class))
+    if count == 0:
+        raise ValueError("each class needs training samples")
+    return torch.stack([index_B[:count] for index_B in of_class])
 
 
 def _weights(update: Mapping[str, Tensor]) -> list[str]:
@@ -247,7 +249,7 @@ def _history(row: Mapping[str, Any]) -> dict[str, list]:
 
 
 def ceiling(areas: int, classes: int) -> float:
-    """The most that ``information`` can be for areas that take as many samples each."""
+    """What ``information`` cannot exceed for areas that take as many samples each."""
     return math.log(min(areas, classes)) / math.log(max(areas, classes))
 
 
@@ -306,7 +308,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     figure.suptitle(
         f"Mean ± std over {_span(frame)} seeds, where a quantity is defined. Conflict: mean of\n"
         "max(0, −cosine) over pairs of classes. Hash: areas by a hash of the input. Grey,\n"
-        "in the last row: the most that 4 and 16 areas can tell that take as many samples each"
+        "in the last row: what 4 and 16 areas that take as many samples each cannot exceed"
     )
     return figure
 

@@ -167,26 +167,31 @@ def _page(found: Mapping[Cell, Spread]) -> str:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel a step size: a dot a draw, a line at the mean."""
+    """A panel a step size, each with its own axis: a dot a draw, minus the mean of its net."""
     style.use()
-    figure, axes = plt.subplots(1, len(RECIPES), figsize=(7.5, 3.4), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(RECIPES), figsize=(8.5, 3.6), squeeze=False)
     nets = list(dict.fromkeys(zip(frame["dataset"], frame["column"], strict=True)))
     for axis, recipe in zip(axes.flat, RECIPES, strict=True):
+        labels = []
         for x, (dataset, column) in enumerate(nets):
             own = frame[(frame["dataset"] == dataset) & (frame["column"] == column)]
             values = own[own["recipe"] == recipe]["accuracy"].to_numpy()
+            labels.append(
+                f"{dataset}\n{column}\n" + (f"{values.mean():.1f} %" if len(values) else "")
+            )
             if len(values) == 0:
-                axis.text(x, frame["accuracy"].mean(), "not run", ha="center", rotation=90)
+                axis.text(x, 0, "not run", ha="center", va="center", rotation=90)
                 continue
             aside = np.linspace(-0.25, 0.25, len(values))
-            axis.plot(x + aside, values, "o", color=style.COLOURS["sal"], alpha=0.6)
-            axis.plot([x - 0.35, x + 0.35], [values.mean()] * 2, color="0.2")
-        axis.set_xticks(range(len(nets)), [f"{dataset}\n{column}" for dataset, column in nets])
+            apart = values - values.mean()
+            axis.plot(x + aside, apart, "o", color=style.COLOURS["sal"], alpha=0.6)
+        axis.axhline(0, color="0.4", linewidth=1)
+        axis.set_xticks(range(len(nets)), labels)
         axis.set_xlim(-0.6, len(nets) - 0.4)
         axis.set_title("the paper's step size" if recipe == "published" else "SAL's own step size")
-    axes[0, 0].set_ylabel("validation accuracy (%)")
+    axes[0, 0].set_ylabel("validation accuracy,\npoints from the mean")
     figure.suptitle(
-        f"Only routers and prototypes drawn again: a dot a draw (n = {DRAWS}), line: their mean"
+        f"Only routers and prototypes drawn again: a dot a draw (n = {DRAWS}); below: their mean"
     )
     return figure
 
@@ -212,11 +217,15 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     if not options.render_only:
         names = [of_the_paper(name) for name in options.datasets or DATASETS_ASKED]
         cells = runs(tuning.ledgers(place), names)
-        lacking = [name for name in names if (name, "tuned", AREAS[0]) not in cells]
+        lacking = [
+            f"SAL-{k} on {DATASETS[name].title}"
+            for name in names
+            for k in AREAS
+            if (name, "tuned", k) not in cells
+        ]
         if lacking:
-            titles = ", ".join(DATASETS[name].title for name in lacking)
             console.print(
-                f"no step size was chosen yet for SAL on {titles}: left out at its own; run "
+                f"no step size was chosen yet for {', '.join(lacking)}: left out at its own; run "
                 f"nox -s {tuning.SESSION} first",
                 highlight=False,
             )

@@ -13,6 +13,7 @@ each searches within its own training part: another's would have seen its test p
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -132,15 +133,25 @@ def ledgers(place: paths.Place) -> dict[str, Mapping[str, Any]]:
 def shown(place: paths.Place) -> dict[str, Mapping[str, Any]]:
     """The rows that the page of a place shows: its own.
 
-    The fresh place shows the committed ones too, of data sets with a search of its own: methods
-    stand beside others that were not trained there. A run that is in both is shown as made there.
+    The fresh place shows the committed ones too, of data sets with a search of its own, and of
+    methods without: so methods stand beside others that were not trained there.
     """
     own = ledgers(place)
     if place != paths.fresh():
         return own
-    datasets = {row["dataset"] for row in counting(place, EXPERIMENT).values()}
-    lent = ledgers(paths.committed())
-    return {run: row for run, row in lent.items() if row["dataset"] in datasets} | own
+    searched = {_entrant(row) for row in counting(place, EXPERIMENT).values()}
+    datasets = {dataset for dataset, *_ in searched}
+    lent = {
+        run: row
+        for run, row in ledgers(paths.committed()).items()
+        if row["dataset"] in datasets and _entrant(row) not in searched
+    }
+    return lent | own
+
+
+def _entrant(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Data set, method and configuration."""
+    return row["dataset"], row["learner"], json.dumps(row["config"], sort_keys=True)
 
 
 def result(by_run: ByRun, dataset: str, column: str) -> dict[str, Any]:
@@ -307,7 +318,7 @@ def _span(seeds: Sequence[int]) -> str:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Error against step size, two panels a data set: see ``tuning_figure``."""
+    """Error against step size, two panels a data set: see ``tuning_figure``. Not of deep nets."""
     columns = entrants.two_layer().items()
     sal = [column for column, (name, _) in columns if name == "sal"]
     others = [column for column, (name, _) in columns if name != "sal"]
@@ -361,6 +372,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             status = max(status, _tune(dataset, columns, place, console, options, by_name))
     convergence.write(place, Protocol.epochs, console)
     against_moe.write(place, console)
+    if place.ledger(DEPTH).exists():
+        scaling.write(place, "figure2", console)
     write(place, console)
     return status
 
@@ -417,10 +430,13 @@ def write(place: paths.Place, console: Console) -> None:
     """
     texts = pages(place)
     paths.write(texts)
-    if texts:
-        style.save({EXPERIMENT: draw(table(results(shown(place))))}, place)
-        written = [*texts, place.figure(EXPERIMENT, "{pdf,png}")]
-        console.print("written:", *written, highlight=False, soft_wrap=True)
+    if not texts:
+        return
+    frame, written = table(results(shown(place))), [*texts]
+    if frame[(frame["part"] == "search") & frame["column"].isin(entrants.two_layer())].size:
+        style.save({EXPERIMENT: draw(frame)}, place)
+        written.append(place.figure(EXPERIMENT, "{pdf,png}"))
+    console.print("written:", *written, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -40,10 +40,13 @@ def draw(
     Args:
         frame: As ``tuning.table`` gives it.
         looks: Of each column.
-        panels: Their titles and columns; each data set has all of them, on the same axis of errors.
+        panels: Their titles and columns; each data set with a search of one has all of them, on the
+            same axis of errors.
     """
     style.use()
-    titles = list(dict.fromkeys(frame["dataset"]))
+    every = [column for own in panels.values() for column in own]
+    searched = frame[(frame["part"] == "search") & (frame["n"] > 0) & frame["column"].isin(every)]
+    titles = list(dict.fromkeys(searched["dataset"]))
     abreast = min(ABREAST, len(titles))
     rows, columns = -(-len(titles) // abreast), abreast * len(panels)
     figure, axes = plt.subplots(

@@ -36,7 +36,7 @@ class Finding:
     verdict: str
     evidence: str
     comparisons: Comparisons = field(default_factory=dict)
-    """Those that were run, with Holm's correction over all of them."""
+    """Those that were run, with Holm's correction over them, and so the steps of trends."""
 
 
 NOT_RUN = Finding(OPEN, "not run at this recipe")
@@ -46,25 +46,38 @@ def judge(asked: Comparisons, steps: Comparisons | None = None) -> Finding:
     """The rule for claims that something is larger everywhere.
 
     *Holds*: every comparison shows it (p < 0.05 each, which needs no correction where all have to,
-    and all seeds). *Does not hold*: one shows the opposite, or one of the ``steps`` of a trend does
-    (p < 0.05 after Holm's correction over all of them). *Cannot be said*: otherwise, and without
-    runs. What was not run counts for nothing, and is named.
+    and all seeds), and none is missing on a data set that has others. *Does not hold*: one shows
+    the opposite, or one of the ``steps`` of a trend does (p < 0.05 after Holm's correction, over
+    the comparisons, and over the steps). *Cannot be said*: otherwise, and without runs. Data sets
+    that were not run count for nothing, and are named.
     """
-    corrected = {what: each for what, each in holm({**asked, **(steps or {})}).items() if each}
-    found = {what: each for what, each in corrected.items() if what in asked}
+    found, back = _run(asked), _run(steps or {})
     if not found:
         return NOT_RUN
+    here = {dataset for dataset, _ in found}
+    missing = [
+        what for (dataset, what) in asked if dataset in here and (dataset, what) not in found
+    ]
     shown = sum(each.sign_alone == 1 for each in found.values())
     against = sum(each.sign == -1 for each in found.values())
-    back = sum(each.sign == -1 for what, each in corrected.items() if what not in asked)
-    text = f"{len(found)} comparison{'s' if len(found) > 1 else ''} on {_coverage(asked, found)}: "
+    turns = sum(each.sign == -1 for each in back.values())
+    count = f"{len(found)} of {len(found) + len(missing)}" if missing else str(len(found))
+    text = f"{count} comparison{'s' if count != '1' else ''} on {_coverage(asked, found)}: "
     text += f"{shown} show it, {against} the opposite, {len(found) - shown - against} neither"
     if few := sum(each.n < SEEDS for each in found.values()):
         text += f" ({few} with too few seeds)"
-    if steps:
-        text += f"; {back} of {len(corrected) - len(found)} steps go the other way"
-    verdict = NOT if against or back else HOLDS if shown == len(found) else OPEN
-    return Finding(verdict, text, corrected)
+    if missing:
+        text += f"; not there: {', '.join(dict.fromkeys(missing))}"
+    if back:
+        text += f"; {turns} of {len(back)} steps go the other way"
+    all_show = shown == len(found) and not missing
+    verdict = NOT if against or turns else HOLDS if all_show else OPEN
+    return Finding(verdict, text, {**found, **back})
+
+
+def _run(asked: Comparisons) -> dict[tuple[str, str], Comparison]:
+    """Those that were run, with Holm's correction over them."""
+    return {what: each for what, each in holm(asked).items() if each is not None}
 
 
 def _coverage(asked: Comparisons, found: Comparisons) -> str:

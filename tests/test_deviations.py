@@ -168,9 +168,9 @@ def test_the_page_opens_with_the_choices_by_how_much_they_move_the_accuracy(plac
     table = [line.split(" | ") for line in lines(opening, "| ")[1:]]
     first = [cells[0].removeprefix("| ") for cells in table]
     assert first[:3] == ["Router rate", "The mixture's gates", "Biases"]
-    assert table[0][1:5] == ["1", "10", "-5.00 ± 0.00, n=2", "Digits, SAL-4"]
-    assert table[1][1:5] == ["all", "chosen", "-3.00, n=1", "USPS, MoE-16"]
-    assert table[1][5] == "1 of 4 |"
+    assert table[0][1:6] == ["1", "10", "-5.00 ± 0.00, n=2", "–", "Digits, SAL-4"]
+    assert table[1][1:6] == ["all", "chosen", "-3.00, n=1", "–", "USPS, MoE-16"]
+    assert table[1][6] == "1 of 4 |"
     assert {cells[3] for cells in table[5:]} == {"not run"}, "after the two that are only read"
     assert first[-len(choices.UNTRIED) :] == [name.capitalize() for name in choices.UNTRIED]
     assert sorted(first) == sorted(name.capitalize() for name in choices.SAYS)
@@ -181,7 +181,7 @@ def test_an_answer_that_diverges_moves_most(place):
     add(place, deviations.OURS.varied("biases", "no"), 90.0)
     add(place, deviations.OURS.varied("output rate", "16"), 0.0, status="diverged")
     first, second = lines(page_of(place).split("\n## ")[0], "| ")[1:3]
-    assert first.startswith("| Output rate | 1 | 16 | 1 diverged | Digits, SAL-4 |")
+    assert first.startswith("| Output rate | 1 | 16 | 1 diverged | – | Digits, SAL-4 |")
     assert second.startswith("| Biases | yes | no | +40.00, n=1 |")
 
 
@@ -204,3 +204,33 @@ def test_a_choice_that_is_not_run_says_why(place):
         (section,) = re.findall(rf"^## {re.escape(question.capitalize())}\n\n(.*)$", page, re.M)
         assert choices.SAYS[question] in section and f"**{untried.ours}**" in section
         assert section.endswith(f" Not run: {untried.why}.")
+
+
+def test_a_change_that_is_shown_comes_before_a_larger_one_that_may_be_chance(place):
+    ours = (50.0, 60.0, 55.0, 52.0, 58.0)
+    add(place, deviations.OURS, *ours)
+    sure, loud = (0.9, 1.1, 1.0, 1.05, 0.95), (40.0, -30.0, 20.0, -10.0, 10.0)
+    for question, option, changes in (("biases", "no", sure), ("router rate", "0", loud)):
+        values = [own + each for own, each in zip(ours, changes, strict=True)]
+        add(place, deviations.OURS.varied(question, option), *values)
+    frame = deviations.changes(deviations.ledgers(place)).set_index(["question", "option"])
+    found = {
+        question: frame.loc[question, option].query("pairs == 5")[["p", "q"]].iloc[0]
+        for question, option in (("biases", "no"), ("router rate", "0"))
+    }
+    tested = frame[(frame["pairs"] == 5) & (frame["metric"] == "accuracy")]
+    assert found["biases"]["p"] == tested["p"].min()
+    assert found["biases"]["q"] == pytest.approx(len(tested) * found["biases"]["p"])
+    assert found["router rate"]["q"] > 0.05
+    opening = page_of(place).split("\n## ")[0]
+    first = [line.split(" | ")[0].removeprefix("| ") for line in lines(opening, "| ")[1:]]
+    assert first.index("Biases") < first.index("Router rate")
+
+
+def test_of_a_choice_read_in_nats_the_cell_is_the_one_that_moves_most(place):
+    for cell, losses in ((CELL, [0.5, 0.5]), (("usps", "sal", 16), [1.5, 0.5])):
+        (run,) = deviations.OURS.runs([cell[0]], [cell[2]], [0])
+        history = {"accuracy": [1.0, 1.0], "train_loss": losses, "val_loss": losses}
+        write(place, "deviations", [row(run, 1.0, 1.0, history=history, train_loss=0.5)])
+    (line,) = lines(page_of(place).split("\n## ")[0], "| Training loss |")
+    assert "USPS, SAL-16" in line and "+0.50" in line

@@ -1,6 +1,7 @@
 """Routing drawn again: what differs between its runs, the spread's interval, page and figure."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,6 +56,20 @@ def test_the_interval_covers_the_spread_of_normal_accuracies_as_often_as_it_says
     found = [routing.spread(own) for own in draws]
     share = np.mean([own.low < 2.0 < own.high for own in found])
     assert share == pytest.approx(0.95, abs=0.02)
+
+
+def test_every_net_without_a_step_size_of_its_own_is_named(place, monkeypatch, capsys):
+    monkeypatch.setattr(routing.paths, "committed", lambda: place)
+    trained = []
+    monkeypatch.setattr(
+        routing, "train", lambda runs, *_: trained.extend(runs) or SimpleNamespace(tell=lambda _: 0)
+    )
+    for step in tuning.GRID:
+        run = tuning.search("digits", "SAL-4", step, tuning.FRESH[0])
+        write(place, tuning.EXPERIMENT, [row(run, 50 - abs(step - 3))])
+    assert routing.main(["--datasets", "digits"]) == 1
+    assert "no step size was chosen yet for SAL-16 on Digits" in capsys.readouterr().out
+    assert len(trained) == 3 * routing.DRAWS
 
 
 def test_page_and_figure_are_of_full_cells_and_a_run_that_diverged_guesses(place):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from baselines import BUILT_IN, BPConfig, MoEConfig
+from baselines import BUILT_IN, BPConfig, MoEConfig, SALRedrawnConfig
 from sal import SALConfig, Streams
 
 D, C, B = 20, 5, 16
@@ -19,6 +19,7 @@ DEEP = {"hidden": (16, 16, 16), "activation": "tanh", "input_activation": "linea
 ROUTED = SALConfig(**DEEP, areas=(4, 4, 4), residual="after", init_scale=0.3)
 CASES = {
     **{f"sal_{part}": [ROUTED] for part in ("step", "frozen", "random", "hash", "bp")},
+    "sal_redrawn": [SALRedrawnConfig(**vars(ROUTED), routing_seed=7)],
     "moe": [
         MoEConfig(areas=(4,)),
         MoEConfig(**DEEP, areas=(4, 4, 4), experts=2, gates="chosen", balance="switch"),

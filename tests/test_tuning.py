@@ -499,6 +499,29 @@ def test_deep_nets_are_tuned_and_their_published_runs_are_figure_2s(committed, m
     assert not made, "on Semeion alone"
 
 
+def test_deep_nets_alone_have_a_page_and_no_figure(place):
+    for seed in tuning.FRESH:
+        for step in tuning.GRID:
+            run = tuning.search("semeion", "SAL-4, depth 8", step, seed)
+            write(place, tuning.EXPERIMENT, [row(run, 50 - abs(step - 3))])
+    tuning.write(place, QUIET)
+    assert "| SAL-4, depth 8 | not run | not run | 0.00316 |" in (
+        place.table("tuning", "md").read_text()
+    )
+    assert not place.figure("tuning", "png").exists()
+
+
+def test_a_method_made_anew_is_not_completed_by_its_committed_search(committed, monkeypatch):
+    pretend(monkeypatch, best_at(tuning.rate(tuning.GRID[-1])))  # extends the grid: best at its end
+    assert tuning.main([*ARGUMENTS, "--methods", "FA", "DFA"]) == 0
+    one = tuning.search("digits", "FA", 0, tuning.FRESH[0])
+    write(paths.fresh(), tuning.EXPERIMENT, [row(one, 12.0)])
+    tuning.write(paths.fresh(), QUIET)
+    _, tuned, steps = sections(paths.fresh().table("tuning", "md").read_text()).values()
+    assert (tuned["FA"], steps["FA"]) == ("not run", "not run")
+    assert tuned["DFA"] != "not run"
+
+
 def test_nothing_is_written_without_a_search(place):
     tuning.write(place, QUIET)
     assert not list(place.root.rglob("*.*"))
