@@ -264,18 +264,18 @@ def is_sensitive_to_routing(ledgers: Ledgers, recipe: str) -> Finding:
     *Holds* where the interval of one net's lies above a point, *does not hold* where all lie below;
     95 % over all nets together (chi-square with Bonferroni's correction, for normal accuracies).
     """
+    spreads = routing.spreads(ledgers.of_tables, ledgers.of(routing.EXPERIMENT))
     found = {
-        cell: own
-        for cell, own in routing.spreads(ledgers.of_tables, ledgers.of(routing.EXPERIMENT)).items()
-        if cell[1] == recipe
+        cell: own for cell, own in spreads.items() if (cell[1], cell[3]) == (recipe, "routing")
     }
     if not found:
         return NOT_RUN
-    parts = [
-        f"{DATASETS[dataset].title} SAL-{k} {own.std:.1f} ({own.low:.1f} to {own.high:.1f})"
-        for (dataset, _, k), own in found.items()
-    ]
-    text = f"points over {routing.DRAWS} draws: {', '.join(parts)}; {MATTERS:g} is called something"
+    parts = []
+    for (dataset, _, k, _), own in found.items():
+        text = f"{DATASETS[dataset].title} SAL-{k} {own.std:.1f} ({own.low:.1f} to {own.high:.1f})"
+        other = spreads.get((dataset, recipe, k, "all else"))
+        parts.append(text + (f", all else {other.std:.1f}" if other else ""))
+    text = f"points over {routing.DRAWS} draws: {'; '.join(parts)}; {MATTERS:g} is called something"
     if any(own.low > MATTERS for own in found.values()):
         return Finding(HOLDS, text)
     below = all(own.high < MATTERS for own in found.values())
