@@ -353,17 +353,13 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     if not options.render_only:
         names = [of_the_paper(name) for name in options.datasets or DATASETS_ASKED]
         cells = runs(tuning.ledgers(place), names, options.seeds)
-        if lacking := [
+        lacking = [
             f"{column} on {DATASETS[dataset].title}"
             for dataset in names
             for column in COLUMNS
             if (dataset, "tuned", column) not in cells
-        ]:
-            console.print(
-                f"no step size was chosen yet for {', '.join(lacking)}: left out at their own; "
-                f"run nox -s {tuning.SESSION} first",
-                highlight=False,
-            )
+        ]
+        tuning.tell_lacking(lacking, console)
         every = [run for own in cells.values() for run in own]
         by_name = options.datasets is not None
         status = train(every, EXPERIMENT, place, console, options, by_name, PROBE).tell(console)

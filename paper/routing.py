@@ -229,12 +229,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             for k in AREAS
             if (name, "tuned", k, PARTS[0]) not in cells
         ]
-        if lacking:
-            console.print(
-                f"no step size was chosen yet for {', '.join(lacking)}: left out at its own; run "
-                f"nox -s {tuning.SESSION} first",
-                highlight=False,
-            )
+        tuning.tell_lacking(lacking, console)
         every = [run for own in cells.values() for run in own]
         by_name = options.datasets is not None
         status = train(every, EXPERIMENT, place, console, options, by_name).tell(console)

@@ -125,6 +125,16 @@ def _best(found: Curve) -> int:
     return max(sorted(found), key=found.__getitem__)
 
 
+def tell_lacking(nets: Sequence[str], console: Console) -> None:
+    """Says which nets are left out at their own step size, since none was chosen yet."""
+    if nets:
+        console.print(
+            f"no step size was chosen yet for {', '.join(nets)}: left out at their own; run "
+            f"nox -s {SESSION} first",
+            highlight=False,
+        )
+
+
 def ledgers(place: paths.Place) -> dict[str, Mapping[str, Any]]:
     """The rows that count, of the tuning, of Table 2, and of Figure 2."""
     return counting(place, convergence.EXPERIMENT, DEPTH, EXPERIMENT)
