@@ -21,7 +21,7 @@ CASES = {  # R, B, D, H, K
     "more areas than samples": (1, 3, 5, 40, 11),
     "one sample": (2, 1, 7, 3, 4),
     "one of everything": (1, 1, 1, 1, 1),
-    "sizes beside the blocks": (1, 17, 31, 65, 3),
+    "sizes beside the blocks": (1, 17, 95, 129, 3),
     "more samples than are searched together": (1, 150, 3, 2, 4),
 }
 TOLERANCE = {torch.float64: (1e-12, 1e-13), torch.float32: (1e-5, 1e-5)}
