@@ -17,6 +17,7 @@ def row(run, *accuracies, **changes):
         **dict.fromkeys(COLUMNS),
         **run.identity(),
         "status": "ok",
+        "device": "cpu",
         "accuracy": accuracies[-1] if accuracies else None,
         "train_loss": 1.0,
         "val_loss": 2.0,
