@@ -2,7 +2,7 @@
 
 One thread, 784-256-10, batch 16; mixtures of experts once more at batch 256. The contestants take
 turns, so that the machine's moods hit all of them alike; what counts is the ratio within a round,
-not the microseconds. ``nox -s peers`` is the same.
+not the microseconds. ``nox -s peers`` is the same; with ``--device cuda`` on a GPU.
 
 Axes: S seeds, B samples, D inputs.
 """
@@ -17,7 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +38,7 @@ LARGE, LARGE_STEPS = 256, 10
 """Batch of the second comparison, and how many steps a round has of it."""
 PLAIN = "plain loop (autograd, SGD)"
 PLAIN_LARGE = f"{PLAIN}, batch {LARGE}"
+CAPTURED = f"{PLAIN}, replayed from a CUDA graph"
 OURS = "this project"
 
 
@@ -81,6 +82,20 @@ def autograd(
 def plain(device: str) -> Contestant:
     """What every ratio refers to."""
     return autograd(mlp(device), device)
+
+
+def captured(device: str) -> Contestant:
+    """The plain loop without its host: its step is captured once and replayed, as ours are."""
+    contestant, graph = plain(device), torch.cuda.CUDAGraph()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):  # what happens but once, such as the making of workspaces
+            contestant.step()
+    torch.cuda.current_stream().wait_stream(side)
+    with torch.cuda.graph(graph):
+        contestant.step()
+    return replace(contestant, step=graph.replay)
 
 
 def plain_large(device: str) -> Contestant:
@@ -196,13 +211,15 @@ def ours(
     )
 
 
-def entries() -> Iterator[tuple[str, str, Callable[[str], Contestant]]]:
+def entries(device: str) -> Iterator[tuple[str, str, Callable[[str], Contestant]]]:
     """Label, distribution it comes from, and how it is made; the plain loop first."""
     yield PLAIN, "torch", plain
+    if device == "cuda":
+        yield CAPTURED, "torch", captured
     yield f"torch.func.vmap, {SEEDS} seeds", "torch", vmapped
     for case in cases():
         yield case.label, OURS, partial(ours, case=case)
-        if case.method == "bp":
+        if case.method == "bp" or (case.method == "sal" and device == "cuda"):
             label = f"{case.label}, {SEEDS} seeds side by side"
             yield label, OURS, partial(ours, case=case, seeds=SEEDS)
     for mode in ("fa", "dfa"):
@@ -239,7 +256,7 @@ def warm_up(label: str, contestant: Contestant) -> None:
 def contestants(device: str) -> tuple[dict[str, Contestant], dict[str, str], dict[str, str]]:
     """Those that train, warm; the package of each, with its version; why others do not."""
     made, packages, missing = {}, {}, {}
-    for label, package, make in entries():
+    for label, package, make in entries(device):
         packages[label] = package
         try:
             contestant = make(device)
@@ -337,7 +354,8 @@ def plot(table, title: str, path: Path) -> None:
         spread = [own["us"] - own["us_q25"], own["us_q75"] - own["us"]]
         colour = palette(number)
         axes.errorbar(own["us"], own.index, xerr=spread, fmt="o", color=colour, label=package)
-    axes.plot(known["floor_us"], known.index, "k|", ms=9, label="measured floor (ours)")
+    if known["floor_us"].notna().any():
+        axes.plot(known["floor_us"], known.index, "k|", ms=9, label="measured floor (ours)")
     plain = known["us"][known["contestant"] == PLAIN].item()
     axes.axvline(plain, color="0.6", linestyle="--", linewidth=1)
     axes.set(xscale="log", xlabel="time of one net's training step (µs)", title=title)
@@ -364,13 +382,30 @@ def terminal(table, title: str):
     return shown
 
 
+def table_name(device: str) -> str:
+    """Of the page, its csv and its figure: a GPU's stand beside the CPU's."""
+    return "peers" if device == "cpu" else "peers_gpu"
+
+
 def notes(where: dict, title: str, rounds: int) -> list[str]:
     """What the page says above its table; ``where`` is the provenance."""
+    cpu = where["device"] == "cpu"
     commit = "no commit" if where["git_sha"] is None else f"commit {where['git_sha'][:12]}"
     changed = " with uncommitted changes" if where["git_dirty"] else ""
-    machine = where["machine"]["cpu"] if where["device"] == "cpu" else where["device"]
+    machine = where["machine"]["cpu"] if cpu else where["device"]
+    floor = (
+        "The floor is what a step's operations and bytes take at rates measured in this run "
+        "([benchmarks/floor.py](../../benchmarks/floor.py))."
+    )
+    graphs = (
+        "On a GPU ours replay a step from a CUDA graph, and so does the plain loop in its second "
+        "line; the others are called as they come, and wait for the host. Everything in float32, "
+        "without TF32. How far from the floor: "
+        "[benchmarks/README.md](../../benchmarks/README.md#on-a-gpu)."
+    )
+    command = "nox -s peers" if cpu else "nox -s peers -- --device cuda"
     return [
-        f"Generated by `nox -s peers`; do not edit. {title}; PyTorch {where['torch_version']}, "
+        f"Generated by `{command}`; do not edit. {title}; PyTorch {where['torch_version']}, "
         f"{machine}; {commit}{changed}.",
         f"Median and quartiles over {rounds} rounds of {STEPS} steps, in which the contestants "
         f"take turns (of {LARGE_STEPS} at batch {LARGE}); the ratio is taken within each round, to "
@@ -379,9 +414,7 @@ def notes(where: dict, title: str, rounds: int) -> list[str]:
         "experts of both mixtures are 784-256-784, since they keep the size, and each sample takes "
         f"two. At batch {LARGE} the net is 784-784-10, and both mixtures have the same experts, "
         "one matrix with ReLU, one a sample; the package gives an expert at most 1.25 times its "
-        "share of the samples and drops the others'. The floor is what a step's operations and "
-        "bytes take at rates measured in this run "
-        "([benchmarks/floor.py](../../benchmarks/floor.py)).",
+        f"share of the samples and drops the others'. {floor if cpu else graphs}",
     ]
 
 
@@ -390,6 +423,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from paper import paths
+    from paper.options import count
     from paper.provenance import provenance
     from sal.learner import DEVICES
     from sal.run import set_up_device
@@ -397,28 +431,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="peers", description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
     parser.add_argument(
-        "--quick",
-        action="store_true",
-        help=f"{QUICK_ROUNDS} rounds instead of {ROUNDS}; kept apart in paper/quick",
+        "--rounds", type=count, default=ROUNDS, metavar="N", help=f"default {ROUNDS}"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds; kept apart in paper/quick"
     )
     options = parser.parse_args(arguments)
-    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    rounds = QUICK_ROUNDS if options.quick else options.rounds
     place = paths.quick() if options.quick else paths.committed()
     set_up_device(options.device)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    where, title = provenance(options.device), f"{D}-{H}-{C}, batch {B}, one thread"
+    where, name = provenance(options.device), table_name(options.device)
+    title = f"{D}-{H}-{C}, batch {B}, one {'thread' if options.device == 'cpu' else 'GPU'}"
     with warnings.catch_warnings(action="ignore"):  # of other people's code
         made, packages, missing = contestants(options.device)
         times = measure(made, options.device, rounds)
     table = frame(made, packages, missing, times)
-    page = place.table("peers", "md")
+    page = place.table(name, "md")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(markdown(table, notes(where, title, rounds)), encoding="utf-8")
     table.to_csv(page.with_suffix(".csv"), index=False, float_format="%.4f", lineterminator="\n")
-    plot(table, title, place.figure("peers", "png"))
+    plot(table, title, place.figure(name, "png"))
     Console().print(terminal(table, title))
-    print(f"written: {place.table('peers', '{md,csv}')}, {place.figure('peers', 'png')}")
+    print(f"written: {place.table(name, '{md,csv}')}, {place.figure(name, 'png')}")
     return 0
 
 

@@ -255,6 +255,15 @@ def test_ratios_are_taken_within_a_round_and_the_floor_is_the_last_column(quickl
     assert "| absent | elsewhere | not installed | – | – |" in text
 
 
+def test_the_page_of_a_gpu_names_it_and_stands_beside_the_cpus():
+    where = {"git_sha": COMMIT, "git_dirty": False, "torch_version": "2", "device": "NVIDIA X"}
+    text = " ".join(peers.notes(where, "a title", 5))
+    assert "`nox -s peers -- --device cuda`" in text
+    assert "PyTorch 2, NVIDIA X; commit 0123456789ab." in text
+    assert "floor.py" not in text
+    assert peers.table_name("cuda") != peers.table_name("cpu")
+
+
 def test_the_plot_takes_floors(tmp_path):
     made = {
         peers.PLAIN: peers.Contestant(step=list, trained=[]),
@@ -293,12 +302,14 @@ def test_vmap_trains_each_seed_as_the_plain_loop_does(monkeypatch):
             torch.testing.assert_close(stacked[seed], single)
 
 
-@pytest.mark.parametrize("entry", list(peers.entries()), ids=lambda entry: entry[0])
-def test_every_contestant_that_is_installed_trains(entry, quickly):
-    label, _, make = entry
+@pytest.mark.parametrize(
+    ("device", "label", "make"),
+    [(d, label, make) for d in cases.DEVICES for label, _, make in peers.entries(d)],
+)
+def test_every_contestant_that_is_installed_trains(device, label, make, quickly):
     try:
         with warnings.catch_warnings(action="ignore"):
-            contestant = make("cpu")
+            contestant = make(device)
             peers.warm_up(label, contestant)
     except ImportError as error:
         pytest.skip(f"not installed: {error}")
@@ -311,7 +322,7 @@ def test_a_contestant_that_fails_is_named_and_the_others_are_timed(quickly, monk
     monkeypatch.setattr(
         peers,
         "entries",
-        lambda: iter([(peers.PLAIN, "torch", peers.plain), ("Bad", peers.OURS, explode)]),
+        lambda device: iter([(peers.PLAIN, "torch", peers.plain), ("Bad", peers.OURS, explode)]),
     )
     assert peers.main(["--quick"]) == 0
     assert "Bad: RuntimeError: no step today" in capsys.readouterr().err

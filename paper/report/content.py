@@ -46,6 +46,7 @@ FIGURES = {
     "billion": "Four billion parameters, layer by layer",
     "health": "Deep nets, layer by layer",
     "peers": "A training step beside other packages'",
+    "peers_gpu": "A training step beside other packages', on a GPU",
     "recovery_field": "The study of what the paper leaves out: all settings",
     "recovery_cells": "The study: what is left of the differences, cell by cell",
 }
@@ -208,9 +209,9 @@ def _costs(place: paths.Place) -> Section:
         texts = module.pages(place)
         body += "".join(html.of_markdown(t) for path, t in texts.items() if path.suffix == ".md")
     body += "".join(_figure(place, name) for name in ("costs", "billion", "health"))
-    peers = place.table("peers", "md")
-    if peers.exists():
-        body += html.of_markdown(peers.read_text(encoding="utf-8")) + _figure(place, "peers")
+    for name in ("peers", "peers_gpu"):
+        if (table := place.table(name, "md")).exists():
+            body += html.of_markdown(table.read_text(encoding="utf-8")) + _figure(place, name)
     return Section("costs", "Costs: hours, memory, speed", body)
 
 
