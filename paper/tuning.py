@@ -396,7 +396,10 @@ def _tune(
     options: argparse.Namespace,
     by_name: bool,
 ) -> int:
-    """Searches until every choice is made, then makes the runs it is reported with."""
+    """Searches until every choice is made, then makes the runs it is reported with.
+
+    Who has a run that fails is left out from there on.
+    """
 
     def made(runs: Sequence[Run], experiment: str) -> Trained:
         return train(runs, experiment, place, console, options, by_name)
@@ -404,18 +407,20 @@ def _tune(
     seeds, status = dict.fromkeys(search_seed(dataset, seed) for seed in FRESH), 0
     while True:
         by_run = ledgers(place)
-        runs = [
-            search(dataset, column, step, seed)
+        asked = [
+            (column, search(dataset, column, step, seed))
             for column in columns
             for seed in seeds
             for step in wanted(curve(by_run, dataset, column, seed))
         ]
-        if not runs:
+        if not asked:
             break
-        trained = made(runs, EXPERIMENT)
-        status = trained.tell(console)
-        if not trained.todo or trained.failures:
+        trained = made([run for _, run in asked], EXPERIMENT)
+        status = max(status, trained.tell(console))
+        if not trained.todo:
             return status
+        failed = {column for column, run in asked if run.label in trained.failures}
+        columns = [column for column in columns if column not in failed]
     finals = [
         final(dataset, column, step, seed)
         for column in columns

@@ -39,13 +39,18 @@ def contestants(plugins):
 
 
 def pretend(monkeypatch, accuracy):
-    """Rows without training: ``accuracy`` of each run. Gives (place, experiment, run) of each."""
+    """Rows without training: ``accuracy`` of each run, which fails where that is None.
+
+    Gives (place, experiment, run) of each.
+    """
     made = []
 
     def make(runs, experiment, place, console, **options):
         made.extend((place, experiment, run) for run in runs)
-        write(place, experiment, [row(run, accuracy(run)) for run in runs])
-        return runner.Summary(done=len(runs))
+        found = {run: accuracy(run) for run in runs}
+        write(place, experiment, [row(run, got) for run, got in found.items() if got is not None])
+        failed = {run.label: "it fell over" for run, got in found.items() if got is None}
+        return runner.Summary(done=len(runs) - len(failed), failed=failed)
 
     monkeypatch.setattr("paper.options.make", make)
     monkeypatch.setattr("paper.options.load", lambda name: None)
@@ -520,6 +525,16 @@ def test_a_method_made_anew_is_not_completed_by_its_committed_search(committed, 
     _, tuned, steps = sections(paths.fresh().table("tuning", "md").read_text()).values()
     assert (tuned["FA"], steps["FA"]) == ("not run", "not run")
     assert tuned["DFA"] != "not run"
+
+
+def test_a_method_that_fails_is_named_and_the_others_are_tuned(committed, monkeypatch, capsys):
+    best = best_at(0.01)
+    made = pretend(monkeypatch, lambda run: None if run.learner == "fa" else best(run))
+    assert tuning.main([*ARGUMENTS, "--methods", "FA", "DFA"]) == 1
+    assert "digits fa lr=0.01 validate_on=training seed 5: it fell over" in capsys.readouterr().err
+    _, tuned, _ = sections(committed.table("tuning", "md").read_text()).values()
+    assert tuned["DFA"] == "**90.00 ± 0.00**"
+    assert len({id(run) for *_, run in made if run.learner == "fa"}) == 8 * len(tuning.FRESH)
 
 
 def test_nothing_is_written_without_a_search(place):
