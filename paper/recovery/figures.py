@@ -38,6 +38,7 @@ def draw(
     """
     if frame.empty:
         return
+    style.use()
     drawn = {"recovery_field": field(frame), "recovery_cells": cells(frame, leaders)}
     drawn |= {
         f"recovery_choices_{number}": choices(frame, centre)
