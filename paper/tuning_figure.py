@@ -72,8 +72,10 @@ def draw(
     for own in places[len(titles) :]:
         for axis in own:
             axis.set_visible(False)
-    for axis in axes[-1]:
-        axis.set_xlabel("step size")
+    for column in axes.T:
+        lowest = [axis for axis in column if axis.get_visible()][-1]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel("step size")
     for row in axes:
         row[0].set_ylabel("error (%)")
     shown = [column for column in looks if any(column in own for own in panels.values())]

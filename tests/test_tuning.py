@@ -365,6 +365,16 @@ def test_the_figure_has_the_mean_error_of_step_sizes_that_all_searches_have(plac
     assert any(list(line.get_xdata()) == [Protocol.lr] * 2 for line in left.lines), "the paper's"
 
 
+def test_the_lowest_panel_of_each_column_says_its_step_sizes(place):
+    for dataset, seed in (("digits", 5), ("semeion", 5), ("usps", 10)):
+        runs = [tuning.search(dataset, "FA", step, seed) for step in tuning.GRID]
+        write(place, tuning.EXPERIMENT, [row(run, 50.0) for run in runs])
+    axes = tuning.draw(tuning.table(tuning.results(tuning.ledgers(place)))).axes
+    shown = [axis for axis in axes if axis.get_visible()]
+    assert [axis.get_xlabel() for axis in shown] == ["", "", *["step size"] * 4]
+    assert all(axis.xaxis.get_tick_params()["labelbottom"] for axis in shown[2:])
+
+
 def dots(axis):
     """Step size and error of each dot, and whether it is filled."""
     return [
