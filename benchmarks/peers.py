@@ -16,7 +16,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -38,7 +38,8 @@ LARGE, LARGE_STEPS = 256, 10
 """Batch of the second comparison, and how many steps a round has of it."""
 PLAIN = "plain loop (autograd, SGD)"
 PLAIN_LARGE = f"{PLAIN}, batch {LARGE}"
-CAPTURED = f"{PLAIN}, replayed from a CUDA graph"
+CAPTURED = ", replayed from a CUDA graph"
+"""What the label of a plain loop ends with where its step is."""
 OURS = "this project"
 
 
@@ -80,13 +81,18 @@ def autograd(
 
 
 def plain(device: str) -> Contestant:
-    """What every ratio refers to."""
+    """What every ratio refers to; on a GPU, where it is captured."""
     return autograd(mlp(device), device)
 
 
-def captured(device: str) -> Contestant:
-    """The plain loop without its host: its step is captured once and replayed, as ours are."""
-    contestant, graph = plain(device), torch.cuda.CUDAGraph()
+def plain_large(device: str) -> Contestant:
+    """The same at batch 256, with a hidden layer that keeps the size."""
+    return autograd(mlp(device, D), device, size=LARGE)
+
+
+def captured(device: str, make: Callable[[str], Contestant]) -> Contestant:
+    """A plain loop without its host: its step is captured once and replayed, as ours are."""
+    contestant, graph = make(device), torch.cuda.CUDAGraph()
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -100,11 +106,6 @@ def captured(device: str) -> Contestant:
         graph.replay()  # on the batch and the net's memory, which ``keep`` holds
 
     return replace(contestant, step=step)
-
-
-def plain_large(device: str) -> Contestant:
-    """What the ratios at batch 256 refer to: a hidden layer that keeps the size."""
-    return autograd(mlp(device, D), device, size=LARGE)
 
 
 def vmapped(device: str) -> Contestant:
@@ -217,9 +218,7 @@ def ours(
 
 def entries(device: str) -> Iterator[tuple[str, str, Callable[[str], Contestant]]]:
     """Label, distribution it comes from, and how it is made; the plain loop first."""
-    yield PLAIN, "torch", plain
-    if device == "cuda":
-        yield CAPTURED, "torch", captured
+    yield from _plain_loops(device, PLAIN, plain)
     yield f"torch.func.vmap, {SEEDS} seeds", "torch", vmapped
     for case in cases():
         yield case.label, OURS, partial(ours, case=case)
@@ -231,13 +230,19 @@ def entries(device: str) -> Iterator[tuple[str, str, Callable[[str], Contestant]
     for make, package in ((mixture_of_experts, "mixture-of-experts"), (st_moe, "st-moe-pytorch")):
         for k in EXPERTS:
             yield f"{package}, {k} experts", package, partial(make, experts=k)
-    yield PLAIN_LARGE, "torch", plain_large
+    yield from _plain_loops(device, PLAIN_LARGE, plain_large)
     for k in EXPERTS:
         large = partial(ours, case=Case("moe", k), size=LARGE, steps=LARGE_STEPS, hidden=(D,))
         yield f"MoE-{k}, 784-784, batch {LARGE}", OURS, large
     for k in EXPERTS:
         label = f"mixture-of-experts, {k} of 784-784, one a sample, batch {LARGE}"
         yield label, "mixture-of-experts", partial(mixture_of_experts_large, experts=k)
+
+
+def _plain_loops(device: str, label: str, make: Callable[[str], Contestant]):
+    yield label, "torch", make
+    if device == "cuda":
+        yield label + CAPTURED, "torch", partial(captured, make=make)
 
 
 def warm_up(label: str, contestant: Contestant) -> None:
@@ -293,6 +298,12 @@ def measure(made: dict[str, Contestant], device: str, rounds: int) -> dict[str, 
     return times
 
 
+def reference(labels: Container[str], size: int) -> str:
+    """The plain loop of a batch that ratios refer to: captured, if such a one was measured."""
+    label = PLAIN if size == B else PLAIN_LARGE
+    return label + CAPTURED if label + CAPTURED in labels else label
+
+
 def frame(
     made: dict[str, Contestant],
     packages: dict[str, str],
@@ -309,8 +320,7 @@ def frame(
             rows.append(row | {"status": missing[label]})
             continue
         us = torch.tensor(times[label], dtype=torch.float64)
-        reference = PLAIN if made[label].size == B else PLAIN_LARGE
-        ratio = us / torch.tensor(times[reference], dtype=torch.float64)
+        ratio = us / torch.tensor(times[reference(times, made[label].size)], dtype=torch.float64)
         quartiles = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)
         for name, values in (("us", us), ("ratio", ratio)):
             numbers = values.quantile(quartiles).tolist()
@@ -324,9 +334,10 @@ def frame(
     return pd.DataFrame(rows, columns=[*columns, "floor_us"])
 
 
-def markdown(table, notes: Sequence[str]) -> str:
+def markdown(table, notes: Sequence[str], device: str) -> str:
     """The page with the table."""
-    lines = ["# A training step beside other packages'", ""]
+    heading = "# A training step beside other packages'"
+    lines = [heading if device == "cpu" else f"{heading}, on a GPU", ""]
     lines += [line for note in notes for line in (note, "")]
     lines += [
         "| contestant | package | a net's step [µs] | ratio to the plain loop | floor [µs] |",
@@ -360,7 +371,8 @@ def plot(table, title: str, path: Path) -> None:
         axes.errorbar(own["us"], own.index, xerr=spread, fmt="o", color=colour, label=package)
     if known["floor_us"].notna().any():
         axes.plot(known["floor_us"], known.index, "k|", ms=9, label="measured floor (ours)")
-    plain = known["us"][known["contestant"] == PLAIN].item()
+    labels = set(known["contestant"])
+    plain = known["us"][known["contestant"] == reference(labels, B)].item()
     axes.axvline(plain, color="0.6", linestyle="--", linewidth=1)
     axes.set(xscale="log", xlabel="time of one net's training step (µs)", title=title)
     axes.set_yticks(known.index, known["contestant"])
@@ -402,8 +414,8 @@ def notes(where: dict, title: str, rounds: int) -> list[str]:
         "([benchmarks/floor.py](../../benchmarks/floor.py))."
     )
     graphs = (
-        "On a GPU ours replay a step from a CUDA graph, and so does the plain loop in its second "
-        "line; the others are called as they come, and wait for the host. Everything in float32, "
+        "Ours replay a step from a CUDA graph, and so does the plain loop that the ratios refer "
+        "to; the others are called as they come, and wait for the host. Everything in float32, "
         "without TF32. How far from the floor: "
         "[benchmarks/README.md](../../benchmarks/README.md#on-a-gpu)."
     )
@@ -434,10 +446,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="peers", description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
-    parser.add_argument(
-        "--rounds", type=count, default=ROUNDS, metavar="N", help=f"default {ROUNDS}"
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--rounds", type=count, default=ROUNDS, metavar="N", help=f"of turns, default {ROUNDS}"
     )
-    parser.add_argument(
+    group.add_argument(
         "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds; kept apart in paper/quick"
     )
     options = parser.parse_args(arguments)
@@ -454,7 +467,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = frame(made, packages, missing, times)
     page = place.table(name, "md")
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(markdown(table, notes(where, title, rounds)), encoding="utf-8")
+    page.write_text(markdown(table, notes(where, title, rounds), options.device), encoding="utf-8")
     table.to_csv(page.with_suffix(".csv"), index=False, float_format="%.4f", lineterminator="\n")
     plot(table, title, place.figure(name, "png"))
     Console().print(terminal(table, title))

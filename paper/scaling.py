@@ -202,13 +202,14 @@ def _pages(place: paths.Place, name: str) -> dict[Path, str]:
 
 
 def _devices(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A note on cells whose runs were made on another device than a CPU; none without."""
+    """A note on the runs that were made on another device than a CPU; none without."""
     by_run, made = current(rows), {}
     for cell, own in runs(experiment).items():
-        for run in own:
-            if key(run) in by_run and (device := by_run[key(run)]["device"]) != "cpu":
-                made.setdefault(device, {})[_label(*cell)] = None
-    return [f"On {device}, float32: {', '.join(cells)}." for device, cells in sorted(made.items())]
+        there = [by_run[key(run)]["device"] for run in own if key(run) in by_run]
+        for device in sorted(set(there) - {"cpu"}):
+            text = f"{_label(*cell)} ({there.count(device)} of {len(there)} runs)"
+            made.setdefault(device, []).append(text)
+    return [f"On {device}, float32: {', '.join(texts)}." for device, texts in sorted(made.items())]
 
 
 def _page(

@@ -398,7 +398,7 @@ def _tune(
 ) -> int:
     """Searches until every choice is made, then makes the runs it is reported with.
 
-    Who has a run that fails is left out from there on.
+    A contestant whose search fails is left out of what follows; the others go on.
     """
 
     def made(runs: Sequence[Run], experiment: str) -> Trained:

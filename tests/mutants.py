@@ -33,6 +33,13 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "beyond its first block of inputs a kernel takes the weights of the first replica's area 0",
+        "sal/triton_areas.py",
+        "            w_DH = _load(w_RKDH + rk * D * H, d_D, d_D < D, h_H, h_H < H, H)",
+        "            w_DH = _load(w_RKDH + (d < 1) * rk * D * H, d_D, d_D < D, h_H, h_H < H, H)",
+        "tests/test_triton.py::test_each_replica_is_bit_identical_to_itself_alone",
+    ),
+    Mutant(
         "a sample takes the area that it fits least (eq. 3)",
         "sal/net.py",
         "    return torch.argmax(scores_RBK, dim=-1)",

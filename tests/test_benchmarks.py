@@ -10,6 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -250,9 +251,19 @@ def test_ratios_are_taken_within_a_round_and_the_floor_is_the_last_column(quickl
     assert list(table["ratio"][:2]) == [1.0, 2.0]
     assert table.columns[-1] == "floor_us"
     assert table["floor_us"][1] == 3.0
-    text = peers.markdown(table, [])
+    text = peers.markdown(table, [], "cpu")
     assert "| twice | here | 20 (11 to 110) | 2.00 (2.00 to 2.00) | 3 (we: 6.7 x) |" in text
     assert "| absent | elsewhere | not installed | – | – |" in text
+
+
+def test_ratios_refer_to_a_captured_loop_where_there_is_one(quickly):
+    net, captured = torch.zeros(1), peers.PLAIN + peers.CAPTURED
+    labels = (peers.PLAIN, captured, "ours")
+    made = {label: peers.Contestant(step=net.sin, trained=[net]) for label in labels}
+    times = dict(zip(labels, ([100.0], [20.0], [10.0]), strict=True))
+    table = peers.frame(made, dict.fromkeys(made, "here"), {}, times)
+    assert list(table["ratio"]) == [5.0, 1.0, 0.5]
+    assert peers.reference(times, peers.LARGE) == peers.PLAIN_LARGE, "that one is not captured"
 
 
 def test_the_page_of_a_gpu_names_it_and_stands_beside_the_cpus():
@@ -262,6 +273,8 @@ def test_the_page_of_a_gpu_names_it_and_stands_beside_the_cpus():
     assert "PyTorch 2, NVIDIA X; commit 0123456789ab." in text
     assert "floor.py" not in text
     assert peers.table_name("cuda") != peers.table_name("cpu")
+    pages = [peers.markdown(pd.DataFrame(), [], device) for device in ("cpu", "cuda")]
+    assert [page.splitlines()[0].endswith(", on a GPU") for page in pages] == [False, True]
 
 
 def test_the_plot_takes_floors(tmp_path):
@@ -302,9 +315,19 @@ def test_vmap_trains_each_seed_as_the_plain_loop_does(monkeypatch):
             torch.testing.assert_close(stacked[seed], single)
 
 
+ON_A_GPU = (
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+)
+
+
 @pytest.mark.parametrize(
     ("device", "label", "make"),
-    [(d, label, make) for d in cases.DEVICES for label, _, make in peers.entries(d)],
+    [
+        pytest.param(device, label, make, marks=marks)
+        for device, marks in (("cpu", ()), ("cuda", ON_A_GPU))
+        for label, _, make in peers.entries(device)
+    ],
 )
 def test_every_contestant_that_is_installed_trains(device, label, make, quickly):
     try:

@@ -16,9 +16,9 @@ from sal import triton_areas  # noqa: E402
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LR = 0.3
 CASES = {  # R, B, D, H, K
-    "one area": (1, 16, 33, 7, 1),
-    "five areas": (2, 16, 64, 32, 5),
-    "more areas than samples": (1, 3, 5, 40, 11),
+    "one area": (1, 16, 65, 7, 1),
+    "five areas": (2, 16, 128, 64, 5),
+    "more areas than samples": (1, 3, 5, 72, 11),
     "one sample": (2, 1, 7, 3, 4),
     "one of everything": (1, 1, 1, 1, 1),
     "sizes beside the blocks": (1, 17, 95, 129, 3),
@@ -174,9 +174,9 @@ def test_the_kernels_replay_in_a_cuda_graph_with_the_same_bits():
 def test_operands_that_do_not_go_together_are_refused():
     w, b, x, delta, area = operands("five areas")
     bad = {
-        r"want x \(2, 16, 64\)": (x[..., 1:], w, b, area),
+        r"want x \(2, 16, 128\)": (x[..., 1:], w, b, area),
         "of the same type": (x.float(), w, b, area),
-        r"want b \(2, 5, 32\)": (x, w, b[:, 1:], area),
+        r"want b \(2, 5, 64\)": (x, w, b[:, 1:], area),
         "5 areas want each sample's area": (x, w, b, None),
         r"shape \(2, 16\); got \(2, 15\)": (x, w, b, area[:, 1:]),
         "float32 and float64": (x.half(), w.half(), b.half(), area),
