@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from benchmarks.cases import LR, STEPS, B, C, Case, D, H, batch, cases, synchronise
 from benchmarks.floor import floor
+from sal import cuda_graph
 from sal.data.pixels import Pixels
 from sal.netlearner import NetLearner
 
@@ -93,12 +94,7 @@ def plain_large(device: str) -> Contestant:
 def captured(device: str, make: Callable[[str], Contestant]) -> Contestant:
     """A plain loop without its host: its step is captured once and replayed, as ours are."""
     contestant, graph = make(device), torch.cuda.CUDAGraph()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):  # what happens but once, such as the making of workspaces
-            contestant.step()
-    torch.cuda.current_stream().wait_stream(side)
+    cuda_graph.warm_up(contestant.step)
     with torch.cuda.graph(graph):
         contestant.step()
 

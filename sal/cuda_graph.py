@@ -5,7 +5,7 @@ Axes: R replicas, N samples of a data set, M samples of an epoch, B samples of a
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -64,6 +64,16 @@ def epoch(
             step.graph.replay()
 
 
+def warm_up(step: Callable[[], None]) -> None:
+    """Takes some steps on a stream of their own, as a capture needs them before it."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+
+
 def _capture(learner: Learner, batch_size: int, lr: float) -> _Captured:
     tensors = learner.tensors()
     key = (batch_size, lr, *((t.data_ptr(), t.dtype) for t in tensors.values()))
@@ -76,12 +86,7 @@ def _capture(learner: Learner, batch_size: int, lr: float) -> _Captured:
     x_RBD = like.new_zeros(learner.replicas, batch_size, learner.in_features)
     y_RB = torch.zeros(x_RBD.shape[:2], dtype=torch.int64, device=like.device)
     before = {name: tensor.clone() for name, tensor in tensors.items()}
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            learner.step(x_RBD, y_RB, lr)
-    torch.cuda.current_stream().wait_stream(side)
+    warm_up(lambda: learner.step(x_RBD, y_RB, lr))
     for name, tensor in tensors.items():
         tensor.copy_(before[name])
     graph = torch.cuda.CUDAGraph()
