@@ -12,6 +12,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from paper.cells import SEEDS, differences
+from sal.data import DATASETS
+from sal.train import Protocol
 
 ALPHA = 0.05
 """Of p, after Holm's correction or without."""
@@ -33,7 +35,7 @@ class Comparison:
     few seeds: with five it covers about 84 %."""
     high: float
     p: float
-    """Of the paired t-test, two-sided."""
+    """Of the paired t-test, two-sided; that of ``resampled`` for seeds that share samples."""
     effect: float
     """Cohen's d_z, the mean of the differences over their sample standard deviation; infinite
     without spread."""
@@ -88,6 +90,30 @@ def against_zero(values: Mapping[int, float]) -> Comparison | None:
     ).confidence_interval
     p = float(stats.ttest_1samp(differences, 0).pvalue)
     return Comparison(len(differences), mean, *map(float, interval), p, mean / std, p)
+
+
+def resampled(found: Comparison, ratio: float) -> Comparison:
+    """The same of seeds that draw their parts from the same samples, so are not independent.
+
+    The variance of the mean is (1 / n + ratio) times that of the differences, in place of 1 / n:
+    the corrected resampled t-test of Nadeau and Bengio (2003), "Inference for the generalization
+    error", Machine Learning 52.
+
+    Args:
+        found: As ``against_zero`` gives it.
+        ratio: Samples in the part held out for each in the part trained on; 0 changes nothing.
+    """
+    if not ratio or not math.isfinite(found.effect):
+        return found
+    t = found.effect / math.sqrt(1 / found.n + ratio)
+    p = float(2 * stats.t.sf(abs(t), found.n - 1))
+    return replace(found, p=p, p_holm=p)
+
+
+def overlap(dataset: str) -> float:
+    """The ``ratio`` of ``resampled`` for runs under the default protocol; 0 with a test part."""
+    share = Protocol.validation_share
+    return 0.0 if "test" in DATASETS[dataset].counts else share / (1 - share)
 
 
 def slope(of_x: Mapping[float, float]) -> float:

@@ -6,9 +6,9 @@ shown beside what it finds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ import torch
 from baselines import learner_class
 from paper import convergence, costs, entrants, measured, mechanism, routing, scaling
 from paper.cells import SEEDS, differences
-from paper.paired import against_zero, paired
+from paper.paired import paired
 from paper.verdicts import (
     HOLDS,
     NOT,
@@ -98,22 +98,9 @@ def _with_areas(
 def _scaled(
     ledgers: Ledgers, recipe: str, figure: str, dataset: str, column: str
 ) -> dict[int, Values]:
-    """Accuracy by depth or width, and seed, of those that have all seeds.
-
-    Tuned, there are some depths on one data set.
-    """
-    if recipe == "tuned":
-        deep = figure == "figure2" and dataset == entrants.DEEP_ON
-        found = {
-            depth: last(ledgers.rows(recipe, dataset, entrants.deep_column(column, depth)))
-            for depth in (entrants.DEPTHS if deep else ())
-        }
-    else:
-        experiment = scaling.EXPERIMENTS[figure]
-        cells = scaling.runs(experiment, [dataset], methods=[entrants.DEEP[column]])
-        by_run = ledgers.of(experiment.name)
-        found = {value: last(there(by_run, own)) for (_, _, value), own in cells.items()}
-    return {value: found[value] for value in sorted(found) if len(found[value]) >= SEEDS}
+    """Accuracy by depth or width, and seed."""
+    scaled = ledgers.scaled(recipe, figure, dataset, column)
+    return {value: last(rows) for value, rows in scaled.items()}
 
 
 def gap_grows_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
@@ -136,15 +123,19 @@ def degrades_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
     """
     if recipe == "tuned":
         return NOT_ASKED
-    asked = {}
+    asked, depths = {}, scaling.EXPERIMENTS["figure2"].values
     for dataset in (name for name in scaling.PAPERS if name != "semeion"):
         bp = _scaled(ledgers, recipe, "figure2", dataset, "Baseline")
         if len(bp) < 3:
             asked[dataset, "middle depth − deepest"] = None
             continue
         middle, deepest = list(bp)[len(bp) // 2], max(bp)
-        asked[dataset, f"depth {middle} − depth {deepest}"] = paired(bp[middle], bp[deepest])
-    return judge(asked)
+        deeper = ", ".join(str(depth) for depth in depths if depth > deepest)
+        what = f"depth {middle} − depth {deepest}{f' ({deeper} not run)' if deeper else ''}"
+        asked[dataset, what] = paired(bp[middle], bp[deepest])
+    finding = judge(asked)
+    compared = "; ".join(f"{DATASETS[name].title}: {what}" for name, what in finding.comparisons)
+    return replace(finding, evidence=f"{finding.evidence}; {compared}") if compared else finding
 
 
 def improves_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
@@ -170,7 +161,7 @@ def rises_with_width(ledgers: Ledgers, recipe: str) -> Finding:
 
 
 def is_ahead_at_every_width(ledgers: Ledgers, recipe: str) -> Finding:
-    """Points by which SAL is ahead of the baseline, width by width, of those with all seeds."""
+    """Points by which SAL is ahead of the baseline, width by width; one not run is not shown."""
     if recipe == "tuned":
         return NOT_ASKED
     asked = {}
@@ -178,56 +169,11 @@ def is_ahead_at_every_width(ledgers: Ledgers, recipe: str) -> Finding:
         sal, bp = (
             _scaled(ledgers, recipe, "figure3", dataset, column) for column in ("SAL-4", "Baseline")
         )
-        own = {
-            (dataset, f"SAL-4 − Baseline, width {width}"): paired(sal[width], bp[width])
-            for width in sal
-            if width in bp
-        }
-        asked |= own or {(dataset, "SAL-4 − Baseline"): None}
+        for width in scaling.EXPERIMENTS["figure3"].values:
+            asked[dataset, f"SAL-4 − Baseline, width {width}"] = paired(
+                sal.get(width, {}), bp.get(width, {})
+            )
     return judge(asked)
-
-
-def overfits_less(ledgers: Ledgers, recipe: str) -> Finding:
-    """Nats by which the baseline's validation loss exceeds SAL's at equal training loss.
-
-    The lowest training loss that both reach, its mean over seeds beside the comparison; between
-    epochs by linear interpolation; without runs that diverged.
-    """
-    asked = {}
-    for dataset in DATASETS:
-        bp = finished(ledgers.rows(recipe, dataset, "Baseline"))
-        for column in ("SAL-4", "SAL-16"):
-            sal = finished(ledgers.rows(recipe, dataset, column))
-            gaps = {seed: _validation_gap(bp[seed], sal[seed]) for seed in bp.keys() & sal.keys()}
-            gaps = {seed: value for seed, value in gaps.items() if value is not None}
-            levels = [_common_loss(bp[seed], sal[seed]) for seed in gaps]
-            at = f" at {np.mean(levels):.3g} nats" if levels else ""
-            asked[dataset, f"Baseline − {column}{at}"] = against_zero(gaps)
-    return judge(asked)
-
-
-def _common_loss(*rows: Mapping[str, Any]) -> float:
-    """The lowest training loss that all come to."""
-    return max(min(row["history"]["train_loss"]) for row in rows)
-
-
-def _validation_gap(bp: Mapping[str, Any], sal: Mapping[str, Any]) -> float | None:
-    """None where one is there within its first epoch: what it was on the way is not known."""
-    level = _common_loss(bp, sal)
-    ours, theirs = (_at(level, row["history"]) for row in (sal, bp))
-    return None if ours is None or theirs is None else theirs - ours
-
-
-def _at(level: float, history: Mapping[str, Sequence[float]]) -> float | None:
-    """Validation loss where the training loss first comes down to ``level``."""
-    trained, validated = history["train_loss"], history["val_loss"]
-    epoch = next(n for n, loss in enumerate(trained) if loss <= level)
-    if trained[epoch] == level:
-        return validated[epoch]
-    if epoch == 0:
-        return None
-    share = (trained[epoch - 1] - level) / (trained[epoch - 1] - trained[epoch])
-    return validated[epoch - 1] + share * (validated[epoch] - validated[epoch - 1])
 
 
 def does_not_collapse(ledgers: Ledgers, recipe: str) -> Finding:

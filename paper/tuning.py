@@ -5,9 +5,11 @@ same.
 
 Each method gets the same budget: one grid of step sizes, judged on a validation part that is cut
 from the training data; the best is fixed before the test part is read. A best step size at an end
-of the grid extends the grid. On a set with an official test part one search serves all final seeds,
-which are others than the search's. Where each seed holds out its own test part (Digits, Semeion),
-each searches within its own training part: another's would have seen its test part.
+of the grid extends the grid. One that leaves a training loss above guessing's is no choice:
+whatever its accuracy, it did not train the net. On a set with an official test part one search
+serves all final seeds, which are others than the search's. Where each seed holds out its own test
+part (Digits, Semeion), each searches within its own training part: another's would have seen its
+test part.
 """
 
 from __future__ import annotations
@@ -60,6 +62,13 @@ FRESH_NOTE = (
 )
 
 
+LOSSES = "The best ones' losses"
+LOSSES_TOLD = (
+    "On the test part, in nats; guessing among ten classes has 2.303. Step sizes are chosen by "
+    "accuracy, so a high loss is one of nets that are sure where they are wrong."
+)
+
+
 def rate(step: int) -> float:
     """The step size that lies so many half decades above the paper's."""
     return float(f"{Protocol.lr * 10 ** (step / 2):.3g}")
@@ -92,17 +101,28 @@ def _run_of(dataset: str, column: str, protocol: Protocol, seed: int) -> Run:
 
 ByRun = Mapping[str, Mapping[str, Any]]
 Curve = Mapping[int, float]
-"""Step of the grid -> accuracy in percent on the part cut from the training data; -inf: diverged"""
+"""Step of the grid -> accuracy in percent on the part cut from the training data; -inf: diverged,
+or with a training loss above guessing's."""
+
+
+def searched(by_run: ByRun, dataset: str, column: str, seed: int) -> dict[int, Mapping[str, Any]]:
+    """The rows of a search with this seed so far, by step of the grid."""
+    names = {step: key(search(dataset, column, step, seed)) for step in REACH}
+    return {step: by_run[name] for step, name in names.items() if name in by_run}
 
 
 def curve(by_run: ByRun, dataset: str, column: str, seed: int) -> Curve:
-    """What a search with this seed has found so far."""
-    found = {}
-    for step in REACH:
-        row = by_run.get(key(search(dataset, column, step, seed)))
-        if row is not None:
-            found[step] = row["accuracy"] if row["status"] == "ok" else -math.inf
-    return found
+    """What a search with this seed may choose from so far."""
+    return {
+        step: row["accuracy"] if _has_learned(row) else -math.inf
+        for step, row in searched(by_run, dataset, column, seed).items()
+    }
+
+
+def _has_learned(row: Mapping[str, Any]) -> bool:
+    """Whether the training loss came out no worse than that of equal odds for all classes."""
+    guessing = math.log(DATASETS[row["dataset"]].n_classes)
+    return row["status"] == "ok" and row["train_loss"] <= guessing
 
 
 def wanted(found: Curve) -> list[int]:
@@ -149,12 +169,12 @@ def shown(place: paths.Place) -> dict[str, Mapping[str, Any]]:
     own = ledgers(place)
     if place != paths.fresh():
         return own
-    searched = {_entrant(row) for row in counting(place, EXPERIMENT).values()}
-    datasets = {dataset for dataset, *_ in searched}
+    entrants_here = {_entrant(row) for row in counting(place, EXPERIMENT).values()}
+    datasets = {dataset for dataset, *_ in entrants_here}
     lent = {
         run: row
         for run, row in ledgers(paths.committed()).items()
-        if row["dataset"] in datasets and _entrant(row) not in searched
+        if row["dataset"] in datasets and _entrant(row) not in entrants_here
     }
     return lent | own
 
@@ -166,17 +186,16 @@ def _entrant(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def result(by_run: ByRun, dataset: str, column: str) -> dict[str, Any]:
     """What is known of one contestant on one data set: searches, steps by seed, accuracies."""
-    curves = {
-        seed: curve(by_run, dataset, column, seed)
-        for seed in dict.fromkeys(search_seed(dataset, seed) for seed in FRESH)
-    }
-    steps = {seed: chosen(curves[search_seed(dataset, seed)]) for seed in FRESH}
+    seeds = dict.fromkeys(search_seed(dataset, seed) for seed in FRESH)
+    choices = {seed: chosen(curve(by_run, dataset, column, seed)) for seed in seeds}
+    steps = {seed: choices[search_seed(dataset, seed)] for seed in FRESH}
     finals = [final(dataset, column, step, s) for s, step in steps.items() if step is not None]
     return {
-        "curves": curves,
+        "searched": {seed: searched(by_run, dataset, column, seed) for seed in seeds},
         "steps": steps,
         "published": measure(by_run, as_published(dataset, column), "accuracy"),
         "tuned": measure(by_run, finals, "accuracy"),
+        "tuned_loss": measure(by_run, finals, "val_loss"),
     }
 
 
@@ -190,8 +209,8 @@ def results(by_run: ByRun) -> dict[tuple[str, str], dict[str, Any]]:
         for dataset in DATASETS
         for column in entrants.on(dataset)
     }
-    searched = {cell for cell, one in found.items() if any(one["curves"].values())}
-    datasets, columns = ({cell[place] for cell in searched} for place in (0, 1))
+    begun = {cell for cell, one in found.items() if any(one["searched"].values())}
+    datasets, columns = ({cell[place] for cell in begun} for place in (0, 1))
     columns |= set(entrants.of_the_suite(entrants.two_layer()))
     return {cell: one for cell, one in found.items() if cell[0] in datasets and cell[1] in columns}
 
@@ -200,7 +219,7 @@ def table(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> pd.DataFrame:
     """One line a data set, contestant and step size of the search; published and tuned below."""
     lines = []
     for (dataset, column), one in found.items():
-        parts = [("search", rate(step), m) for step, m in _by_step(one["curves"]).items()]
+        parts = [("search", rate(step), m) for step, m in _by_step(one["searched"]).items()]
         parts.append(("published", Protocol.lr, one["published"]))
         parts.append(("tuned", _median_rate(one["steps"]), one["tuned"]))
         lines += [
@@ -220,13 +239,13 @@ def table(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=names)
 
 
-def _by_step(curves: Mapping[int, Curve]) -> dict[int, Measured]:
-    """The searches of all seeds, step size by step size."""
+def _by_step(searches: Mapping[int, Mapping[int, Mapping[str, Any]]]) -> dict[int, Measured]:
+    """The accuracies of all seeds' searches, step size by step size."""
     found = {}
-    for step in sorted({step for own in curves.values() for step in own}):
-        values = {seed: own[step] for seed, own in curves.items() if step in own}
-        fine = {seed: value for seed, value in values.items() if value > -math.inf}
-        found[step] = Measured(fine, len(values) - len(fine))
+    for step in sorted({step for own in searches.values() for step in own}):
+        rows = {seed: own[step] for seed, own in searches.items() if step in own}
+        fine = {seed: row["accuracy"] for seed, row in rows.items() if row["status"] == "ok"}
+        found[step] = Measured(fine, len(rows) - len(fine))
     return found
 
 
@@ -269,10 +288,12 @@ def _page(found: Mapping[tuple[str, str], Mapping[str, Any]], place: paths.Place
         "set, of methods with all seeds.",
         f"*At the paper's step size*: {Protocol.lr:g}, seeds {_span(PUBLISHED_SEEDS)}. "
         f"*Each at its best*: the best of at least {len(GRID)} step sizes, half a decade apart "
-        f"from {Protocol.lr:g} up, judged on a fifth of the training part; a best at an end "
-        f"extends the grid. Then seeds {_span(FRESH)} on the test part, which no choice of a step "
-        f"size has seen: one search with seed {SEARCH_SEED} for all, or, on Digits and Semeion, "
-        "each seed's own within its own training part.",
+        f"from {Protocol.lr:g} up, judged by the accuracy on a fifth of the training part; a best "
+        "at an end extends the grid, and none is chosen that leaves a training loss above "
+        f"guessing's, the logarithm of the number of classes. Then seeds {_span(FRESH)} on the "
+        "test part, which no choice of a step size has seen: one search with seed "
+        f"{SEARCH_SEED} for all, or, on Digits and Semeion, each seed's own within its own "
+        "training part.",
         "A chosen step size is uncertain: another search might choose its neighbour. On Digits and "
         "Semeion each seed chooses anew, so the spread has that in it. On the other sets one "
         f"search with one seed sets the step size of all {SEEDS} final runs; its uncertainty is in "
@@ -295,13 +316,20 @@ def _page(found: Mapping[tuple[str, str], Mapping[str, Any]], place: paths.Place
     def accuracies(part: str) -> pd.DataFrame:
         return grid(lambda own: render.highest_in_bold([one[part] for one in own], "accuracy"))
 
+    def losses(own: Sequence[Mapping[str, Any]]) -> list[str]:
+        return [render.measured(one["tuned_loss"], "val_loss") for one in own]
+
     sections = {
         "At the paper's step size": accuracies("published"),
         "Each at its best": accuracies("tuned"),
+        LOSSES: grid(losses),
         "The step sizes of the best": grid(lambda own: [_rates(one["steps"]) for one in own]),
     }
     text = render.markdown_page("Every method at its own step size", notes)
-    text += "".join(render.markdown_section(name, [], own) for name, own in sections.items())
+    told = {LOSSES: [LOSSES_TOLD]}
+    text += "".join(
+        render.markdown_section(name, told.get(name, []), own) for name, own in sections.items()
+    )
     return text + _deep_section({c: found[entrants.DEEP_ON, c] for c in there if c not in columns})
 
 

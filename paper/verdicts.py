@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from paper import entrants, methods, paths, tuning
+from paper import entrants, methods, paths, scaling, tuning
 from paper.cells import SEEDS
-from paper.paired import Comparison, against_zero, holm, paired, slope
+from paper.paired import Comparison, against_zero, holm, overlap, paired, resampled, slope
 from paper.results import counting, key
 from sal.data import DATASETS
 from sal.run import Run
@@ -76,8 +76,12 @@ def judge(asked: Comparisons, steps: Comparisons | None = None) -> Finding:
 
 
 def _run(asked: Comparisons) -> dict[tuple[str, str], Comparison]:
-    """Those that were run, with Holm's correction over them."""
-    return {what: each for what, each in holm(asked).items() if each is not None}
+    """Those that were run, with Holm's correction over them.
+
+    Seeds that hold out parts of the same samples are not independent: ``resampled``.
+    """
+    found = {what: resampled(each, overlap(what[0])) for what, each in asked.items() if each}
+    return {what: each for what, each in holm(found).items() if each is not None}
 
 
 def _coverage(asked: Comparisons, found: Comparisons) -> str:
@@ -113,6 +117,24 @@ class Ledgers:
         if cell not in self._rows:
             self._rows[cell] = there(self.of_tables, self._runs(*cell))
         return self._rows[cell]
+
+    def scaled(self, recipe: str, figure: str, dataset: str, column: str) -> dict[int, Rows]:
+        """Runs of a deep net by depth or width, of those that have all seeds.
+
+        Tuned, there are some depths on one data set.
+        """
+        if recipe == "tuned":
+            deep = figure == "figure2" and dataset == entrants.DEEP_ON
+            found = {
+                depth: self.rows(recipe, dataset, entrants.deep_column(column, depth))
+                for depth in (entrants.DEPTHS if deep else ())
+            }
+        else:
+            experiment = scaling.EXPERIMENTS[figure]
+            cells = scaling.runs(experiment, [dataset], methods=[entrants.DEEP[column]])
+            by_run = self.of(experiment.name)
+            found = {value: there(by_run, own) for (_, _, value), own in cells.items()}
+        return {value: found[value] for value in sorted(found) if len(found[value]) >= SEEDS}
 
     def _runs(self, recipe: str, dataset: str, column: str) -> list[Run]:
         if recipe == "tuned":

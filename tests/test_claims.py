@@ -13,6 +13,7 @@ from paper import (
     measured,
     mechanism,
     methods,
+    overfitting,
     paths,
     questions,
     routing,
@@ -86,19 +87,27 @@ def values_of(effect, noise=(-1.0, 0.5, 1.0, -0.5, 0.0)):
 
 
 def test_what_all_have_to_show_needs_no_correction_and_what_one_may_show_does():
-    many = {("digits", str(n)): against_zero(values_of(1.5)) for n in range(28)}
-    assert many["digits", "0"].p < 0.05 < 28 * many["digits", "0"].p
+    many = {("mnist", str(n)): against_zero(values_of(1.5)) for n in range(28)}
+    assert many["mnist", "0"].p < 0.05 < 28 * many["mnist", "0"].p
     assert judge(many).verdict == HOLDS
     one = against_zero(values_of(-1.5))
-    assert judge({("digits", "a"): one}).verdict == NOT
+    assert judge({("usps", "a"): one}).verdict == NOT
     assert judge(many | {("usps", "a"): one}).verdict == OPEN, "one of 29 may be chance"
 
 
 def test_steps_and_trends_are_corrected_each_among_themselves():
-    up = {("digits", "a doubling"): against_zero(values_of(1.5))}
-    steps = {("digits", str(n)): against_zero(FLAT) for n in range(9)}
+    up = {("usps", "a doubling"): against_zero(values_of(1.5))}
+    steps = {("usps", str(n)): against_zero(FLAT) for n in range(9)}
     found = judge(up, steps).comparisons
-    assert found["digits", "a doubling"].p_holm == found["digits", "a doubling"].p
+    assert found["usps", "a doubling"].p_holm == found["usps", "a doubling"].p
+
+
+def test_seeds_that_hold_out_parts_of_the_same_samples_show_less():
+    narrow = against_zero(values_of(1.5))
+    with_a_test_part, without = (judge({(name, "a"): narrow}) for name in ("usps", "semeion"))
+    assert (with_a_test_part.verdict, without.verdict) == (HOLDS, OPEN)
+    one, other = (each.comparisons for each in (with_a_test_part, without))
+    assert one["usps", "a"].p == narrow.p < 0.05 < other["semeion", "a"].p
 
 
 def test_a_step_the_other_way_takes_a_trend_back():
@@ -325,10 +334,22 @@ def test_a_net_that_diverges_with_depth_degrades(place):
 def test_improving_on_semeion_and_width(place, gain, expected):
     scaled(place, "figure2", "semeion", "bp", {2**n: 50 + gain * n for n in range(1, 5)})
     assert verdict(place, "On Semeion the baseline improves steadily with depth") == expected
-    scaled(place, "figure3", "semeion", "sal", {256 * 2**n: 60 + gain * n for n in range(3)})
-    scaled(place, "figure3", "semeion", "bp", {256 * 2**n: 59 - gain * n for n in range(3)})
+    scaled(place, "figure3", "semeion", "sal", {256 * 2**n: 60 + gain * n for n in range(5)})
+    scaled(place, "figure3", "semeion", "bp", {256 * 2**n: 59 - gain * n for n in range(5)})
     assert verdict(place, "Width raises SAL's bound") == expected
     assert verdict(place, "SAL is ahead of the baseline at every width") == expected
+
+
+def test_a_width_that_was_not_run_is_not_shown_and_depths_not_run_are_named(place):
+    scaled(place, "figure3", "semeion", "sal", {256: 70, 512: 70})
+    scaled(place, "figure3", "semeion", "bp", {256: 50, 512: 50, 1024: 50})
+    claim = CLAIMS["SAL is ahead of the baseline at every width"]
+    found = claim.ask(Ledgers(place), "published")
+    assert found.verdict == OPEN and "2 of 5 comparisons" in found.evidence
+    assert found.evidence.endswith("width 2048, SAL-4 − Baseline, width 4096")
+    scaled(place, "figure2", "stl10", "bp", {2: 30, 8: 40, 32: 35})
+    found = CLAIMS["The baseline degrades with depth"].ask(Ledgers(place), "published")
+    assert "depth 8 − depth 32 (64, 128 not run)" in found.evidence
 
 
 def beside_the_mixture(place, dataset, sal, moe):
@@ -379,10 +400,10 @@ def test_at_each_methods_own_step_size_only_what_is_tuned_is_asked(place):
 def test_losses_are_compared_where_the_training_losses_are_equal():
     bp = {"history": {"train_loss": [2.0, 1.0, 0.5], "val_loss": [2.1, 1.4, 1.2]}}
     sal = {"history": {"train_loss": [1.5, 0.75], "val_loss": [1.5, 1.1]}}
-    gap = questions._validation_gap(bp, sal)
+    gap = overfitting._validation_gap(bp, sal)
     assert gap == pytest.approx(1.3 - 1.1), "at 0.75, half way between the baseline's epochs"
     faster = {"history": {"train_loss": [0.4, 0.2], "val_loss": [0.6, 0.5]}}
-    assert questions._validation_gap(bp, faster) is None, "it was there within its first epoch"
+    assert overfitting._validation_gap(bp, faster) is None, "it was there within its first epoch"
 
 
 @pytest.mark.parametrize(("sal", "expected"), [(1.0, HOLDS), (1.4, NOT)])
@@ -394,6 +415,26 @@ def test_overfitting(place, sal, expected):
             history = {"train_loss": [2.0, 1.0], "val_loss": [2.0, spread(loss, run.seed)]}
             write(place, convergence.EXPERIMENT, [row(run, 50, history=history)])
     assert verdict(place, "SAL overfits less than backpropagation") == expected
+
+
+@pytest.mark.parametrize(("sal", "expected"), [(1.0, HOLDS), (1.4, NOT)])
+def test_overfitting_of_deep_nets(place, sal, expected):
+    claim = CLAIMS["Deep, SAL overfits less than backpropagation"]
+    assert claim.ask(Ledgers(place), "published").verdict == OPEN
+    for figure, dataset, value in (("figure2", "stl10", 8), ("figure3", "semeion", 512)):
+        for method, loss in (("bp", 1.2), ("sal", sal)):
+            experiment = scaling.EXPERIMENTS[figure]
+            (runs,) = scaling.runs(experiment, [dataset], [value], [method]).values()
+            for run in runs:
+                history = {"train_loss": [2.0, 1.0], "val_loss": [2.0, spread(loss, run.seed)]}
+                write(place, experiment.name, [row(run, 50, history=history)])
+    found = claim.ask(Ledgers(place), "published")
+    assert found.verdict == expected
+    assert list(found.comparisons) == [
+        ("stl10", "Baseline − SAL-4, depth 8 at 1 nats"),
+        ("semeion", "Baseline − SAL-4, width 512 at 1 nats"),
+    ]
+    assert claim.ask(Ledgers(place), "tuned").verdict == OPEN
 
 
 @pytest.mark.parametrize(("busiest", "expected"), [(0.5, HOLDS), (0.95, NOT)])

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from paper import paired
-from paper.paired import against_zero, holm, slope
+from paper.paired import Comparison, against_zero, holm, overlap, resampled, slope
 
 VALUES = {0: 1.0, 1: 2.5, 2: 0.5, 3: 3.0, 4: 1.5}
 
@@ -64,6 +64,34 @@ def test_what_is_significant_alone_need_not_be_among_many():
     assert alone.sign == 1
     many = holm({n: against_zero(VALUES) for n in range(5)})
     assert all(each.sign == 0 for each in many.values())
+
+
+def test_seeds_that_share_samples_have_the_variance_of_nadeau_and_bengio():
+    values = np.array(list(VALUES.values()))
+    found = resampled(against_zero(VALUES), 0.25)
+    t = values.mean() / math.sqrt((1 / 5 + 0.25) * values.var(ddof=1))
+    assert found.p == found.p_holm == pytest.approx(2 * stats.t.sf(t, 4))
+    assert resampled(against_zero(VALUES), 0) == against_zero(VALUES)
+    sure = against_zero(dict.fromkeys(range(5), -0.3))
+    assert resampled(sure, 0.25) == sure
+
+
+def test_the_correction_keeps_the_level_where_differences_are_correlated():
+    ratio, n, rng = 0.25, 5, np.random.default_rng(0)
+    rho = ratio / (1 + ratio)
+    shared, own = rng.normal(size=(2000, 1)), rng.normal(size=(2000, n))
+    draws = math.sqrt(rho) * shared + math.sqrt(1 - rho) * own
+    mean, effect = draws.mean(axis=1), draws.mean(axis=1) / draws.std(axis=1, ddof=1)
+    plain = stats.ttest_1samp(draws, 0, axis=1).pvalue
+    found = [Comparison(n, m, m, m, p, d, p) for m, d, p in zip(mean, effect, plain, strict=True)]
+    corrected = np.array([resampled(each, ratio).p for each in found])
+    assert np.mean(plain < 0.05) > 0.1, "without it seeds show what is not there"
+    assert abs(np.mean(corrected < 0.05) - 0.05) < 0.02
+
+
+def test_only_sets_without_a_test_part_share_samples():
+    assert overlap("digits") == overlap("semeion") == pytest.approx(0.25)
+    assert overlap("usps") == overlap("stl10") == overlap("cifar10") == 0
 
 
 def test_a_slope_is_the_change_for_each_doubling():

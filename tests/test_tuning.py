@@ -100,6 +100,22 @@ def test_a_step_size_that_diverged_is_never_the_best():
     assert tuning.chosen(curve(1, 2, *[-math.inf] * 6)) == 1
 
 
+def test_a_step_size_that_leaves_more_than_guessings_loss_is_not_chosen_and_still_shown(place):
+    losses = {0: 2.2, 1: math.log(10), 2: math.log(10) + 0.01, 3: 900.0}
+    for step in tuning.GRID:
+        run = tuning.search("usps", "SAL-16", step, tuning.SEARCH_SEED)
+        write(
+            place,
+            tuning.EXPERIMENT,
+            [row(run, 90.0 + min(step, 3), train_loss=losses.get(step, 900.0))],
+        )
+    by_run = tuning.ledgers(place)
+    assert tuning.chosen(tuning.curve(by_run, "usps", "SAL-16", tuning.SEARCH_SEED)) == 1
+    frame = tuning.table(tuning.results(by_run))
+    shown = frame[(frame["column"] == "SAL-16") & (frame["part"] == "search")]
+    assert list(shown["mean"]) == [90, 91, 92, *[93] * 5] and not shown["diverged"].any()
+
+
 @pytest.mark.parametrize(
     ("found", "next_step"),
     [
@@ -299,7 +315,7 @@ def test_the_best_of_each_table_is_bold_and_the_step_sizes_are_from_least_to_lar
         runs = tuning.as_published("digits", column)
         write(place, "table2", [row(run, 100 - accuracy) for run in runs])
     page = sections(tuning.pages(place)[place.table("tuning", "md")])
-    published, tuned, steps = page.values()
+    published, tuned, _, steps = page.values()
     assert (published["Baseline"], published["SAL-4"]) == ("10.00 ± 0.00", "**20.00 ± 0.00**")
     assert (tuned["Baseline"], tuned["SAL-4"]) == ("**90.00 ± 0.00**", "80.00 ± 0.00")
     assert (steps["Baseline"], steps["SAL-4"]) == ("0.001 to 0.00316", "0.01")
@@ -312,10 +328,11 @@ def test_the_page_has_published_and_tuned_and_the_chosen_step_size(place, monkey
     assert list(page) == [
         "At the paper's step size",
         "Each at its best",
+        "The best ones' losses",
         "The step sizes of the best",
     ]
-    published, tuned, steps = (rows[COLUMN] for rows in page.values())
-    assert published.endswith("(n=1)") and tuned.endswith("(n=2)")
+    published, tuned, losses, steps = (rows[COLUMN] for rows in page.values())
+    assert published.endswith("(n=1)") and tuned.endswith("(n=2)") and losses.endswith("(n=2)")
     rates = [tuning.rate(step) for step in tuning.REACH]
     assert {float(text) for text in steps.split(" to ")} <= set(rates)
     assert all(rows["FA"] == "not run" for rows in page.values())
@@ -451,7 +468,7 @@ def test_a_plugin_stands_beside_the_committed_methods_which_are_not_made_again(
     assert ledgers == {name: committed.ledger(name).read_bytes() for name in ledgers}
     page = paths.fresh().table("tuning", "md").read_text()
     assert "Not the committed results" in page and "USPS" not in page, "not searched here"
-    published, tuned, steps = sections(page).values()
+    published, tuned, _, steps = sections(page).values()
     for column in ("FA", "my_fa"):  # of equals, both are the best
         assert (published[column], tuned[column]) == ("**88.00 ± 0.00**", "**90.00 ± 0.00**")
         assert steps[column] == "0.01"
@@ -470,9 +487,13 @@ def test_fresh_makes_the_suites_own_methods_anew_and_shows_them(committed, monke
     assert "80.00 ± 0.00" in page and "90.00" not in page
 
 
-def test_a_plugin_that_has_no_default_configuration_is_named_and_the_others_stay(contestants):
+def test_a_plugin_whose_configuration_fails_is_named_and_the_others_stay(contestants):
+    calls = []
+
     def explode(*arguments):
-        raise RuntimeError("no configuration today")
+        calls.append(arguments)
+        if len(calls) > 1:  # the registry asks first
+            raise RuntimeError("no configuration today")
 
     config = type("Config", (FA.Config,), {"__init__": explode})
     contestants(bad=type("FA", (FA,), {"name": "bad", "Config": config}))
@@ -532,7 +553,7 @@ def test_a_method_made_anew_is_not_completed_by_its_committed_search(committed, 
     one = tuning.search("digits", "FA", 0, tuning.FRESH[0])
     write(paths.fresh(), tuning.EXPERIMENT, [row(one, 12.0)])
     tuning.write(paths.fresh(), QUIET)
-    _, tuned, steps = sections(paths.fresh().table("tuning", "md").read_text()).values()
+    _, tuned, _, steps = sections(paths.fresh().table("tuning", "md").read_text()).values()
     assert (tuned["FA"], steps["FA"]) == ("not run", "not run")
     assert tuned["DFA"] != "not run"
 
@@ -542,7 +563,7 @@ def test_a_method_that_fails_is_named_and_the_others_are_tuned(committed, monkey
     made = pretend(monkeypatch, lambda run: None if run.learner == "fa" else best(run))
     assert tuning.main([*ARGUMENTS, "--methods", "FA", "DFA"]) == 1
     assert "digits fa lr=0.01 validate_on=training seed 5: it fell over" in capsys.readouterr().err
-    _, tuned, _ = sections(committed.table("tuning", "md").read_text()).values()
+    _, tuned, _, _ = sections(committed.table("tuning", "md").read_text()).values()
     assert tuned["DFA"] == "**90.00 ± 0.00**"
     assert len({id(run) for *_, run in made if run.learner == "fa"}) == 8 * len(tuning.FRESH)
 
