@@ -9,6 +9,17 @@ import nox
 
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
+PATIENCE = 60.0
+"""Seconds that a command has to end its workers, or its jobs on a cluster, after Ctrl-C."""
+
+
+def _python(session: nox.Session, *arguments: str) -> None:
+    """Runs a module in the Python that nox runs in."""
+    session.run(
+        *(sys.executable, "-m", *arguments),
+        interrupt_timeout=PATIENCE,
+        terminate_timeout=PATIENCE,
+    )
 
 
 @nox.session
@@ -28,7 +39,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests, files side by side; arguments go to pytest (-- -n 0: one after another)."""
     side_by_side = ("--numprocesses", "logical", "--maxprocesses", "4")
     side_by_side += ("--dist", "loadfile", "--no-loadscope-reorder")  # the longest are first
-    session.run(sys.executable, "-m", "pytest", *side_by_side, *session.posargs)
+    _python(session, "pytest", *side_by_side, *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -41,8 +52,9 @@ def mutants(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the API reference in docs/build/html, run its examples; arguments go to sphinx."""
     for builder in ("html", "doctest"):
-        session.run(
-            *(sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"),
+        _python(
+            session,
+            *("sphinx", "--fail-on-warning", "--keep-going", "--quiet"),
             *("--builder", builder, *session.posargs, "docs", f"docs/build/{builder}"),
         )
     session.log("written: docs/build/html/index.html")
@@ -51,163 +63,163 @@ def docs(session: nox.Session) -> None:
 @nox.session(name="list", venv_backend="none", default=False)
 def list_(session: nox.Session) -> None:
     """List the methods and the data sets, one line each."""
-    session.run(sys.executable, "-m", "baselines", *session.posargs)
+    _python(session, "baselines", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def new_baseline(session: nox.Session) -> None:
     """Write a distribution with a method that runs (-- NAME); arguments go to baselines.new."""
-    session.run(sys.executable, "-m", "baselines.new", *session.posargs)
+    _python(session, "baselines.new", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def conformance(session: nox.Session) -> None:
     """Hold methods to the contract (-- NAME...); arguments go to baselines.conformance."""
-    session.run(sys.executable, "-m", "baselines.conformance", *session.posargs)
+    _python(session, "baselines.conformance", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def data(session: nox.Session) -> None:
     """Fetch data sets, or say what is at hand (-- --all); arguments go to sal.data."""
-    session.run(sys.executable, "-m", "sal.data", *session.posargs)
+    _python(session, "sal.data", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def check_paper(session: nox.Session) -> None:
     """Check the committed tables against the ledger; arguments go to paper.check."""
-    session.run(sys.executable, "-m", "paper.check", *session.posargs)
+    _python(session, "paper.check", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_table1(session: nox.Session) -> None:
     """Count the data sets at hand and rebuild Table 1; arguments go to paper.table1."""
-    session.run(sys.executable, "-m", "paper.table1", *session.posargs)
+    _python(session, "paper.table1", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_table2(session: nox.Session) -> None:
     """Train what the ledger lacks, rebuild Tables 2 to 4; arguments go to paper.convergence."""
-    session.run(sys.executable, "-m", "paper.convergence", "table2", *session.posargs)
+    _python(session, "paper.convergence", "table2", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_table3(session: nox.Session) -> None:
     """The same, printing Table 3, training loss; arguments go to paper.convergence."""
-    session.run(sys.executable, "-m", "paper.convergence", "table3", *session.posargs)
+    _python(session, "paper.convergence", "table3", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_table4(session: nox.Session) -> None:
     """The same, printing Table 4, validation loss; arguments go to paper.convergence."""
-    session.run(sys.executable, "-m", "paper.convergence", "table4", *session.posargs)
+    _python(session, "paper.convergence", "table4", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def merge(session: nox.Session) -> None:
     """Bring runs made elsewhere into the ledgers (-- DIR...); arguments go to paper.merge."""
-    session.run(sys.executable, "-m", "paper.merge", *session.posargs)
+    _python(session, "paper.merge", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def recover(session: nox.Session) -> None:
     """Train what the recovery study lacks and report on it; arguments go to paper.recovery."""
-    session.run(sys.executable, "-m", "paper.recovery", *session.posargs)
+    _python(session, "paper.recovery", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def anchors(session: nox.Session) -> None:
     """Train BP, FA and DFA as others have published them; arguments go to paper.anchors."""
-    session.run(sys.executable, "-m", "paper.anchors", *session.posargs)
+    _python(session, "paper.anchors", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_figure1(session: nox.Session) -> None:
     """Draw the method's diagram; arguments go to paper.figure1."""
-    session.run(sys.executable, "-m", "paper.figure1", *session.posargs)
+    _python(session, "paper.figure1", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_figure2(session: nox.Session) -> None:
     """Train what the ledger lacks, draw depth; arguments go to paper.scaling."""
-    session.run(sys.executable, "-m", "paper.scaling", "figure2", *session.posargs)
+    _python(session, "paper.scaling", "figure2", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_figure3(session: nox.Session) -> None:
     """Train what the ledger lacks, draw width; arguments go to paper.scaling."""
-    session.run(sys.executable, "-m", "paper.scaling", "figure3", *session.posargs)
+    _python(session, "paper.scaling", "figure3", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_figure4(session: nox.Session) -> None:
     """Train SAL and MoE, draw Figures 4 and 5; arguments go to paper.against_moe."""
-    session.run(sys.executable, "-m", "paper.against_moe", *session.posargs)
+    _python(session, "paper.against_moe", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce_figure5(session: nox.Session) -> None:
     """The same; arguments go to paper.against_moe."""
-    session.run(sys.executable, "-m", "paper.against_moe", *session.posargs)
+    _python(session, "paper.against_moe", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def billion(session: nox.Session) -> None:
     """Train SAL at four billion parameters; arguments go to paper.billion."""
-    session.run(sys.executable, "-m", "paper.billion", *session.posargs)
+    _python(session, "paper.billion", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def memory(session: nox.Session) -> None:
     """Measure peak memory beside backpropagation; arguments go to paper.memory."""
-    session.run(sys.executable, "-m", "paper.memory", *session.posargs)
+    _python(session, "paper.memory", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def costs(session: nox.Session) -> None:
     """Measure what a sample costs against K and width; arguments go to paper.costs."""
-    session.run(sys.executable, "-m", "paper.costs", *session.posargs)
+    _python(session, "paper.costs", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def health(session: nox.Session) -> None:
     """Measure norms and areas in use in deep nets; arguments go to paper.health."""
-    session.run(sys.executable, "-m", "paper.health", *session.posargs)
+    _python(session, "paper.health", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def matched_tuning(session: nox.Session) -> None:
     """Compare methods each at its own best step size; arguments go to paper.tuning."""
-    session.run(sys.executable, "-m", "paper.tuning", *session.posargs)
+    _python(session, "paper.tuning", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def mechanism(session: nox.Session) -> None:
     """Measure what routing and feedback do in training; arguments go to paper.mechanism."""
-    session.run(sys.executable, "-m", "paper.mechanism", *session.posargs)
+    _python(session, "paper.mechanism", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def routing(session: nox.Session) -> None:
     """Draw SAL's router and prototypes again, all else the same; arguments go to paper.routing."""
-    session.run(sys.executable, "-m", "paper.routing", *session.posargs)
+    _python(session, "paper.routing", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def deviations(session: nox.Session) -> None:
     """Change each choice of ours, one at a time; arguments go to paper.deviations."""
-    session.run(sys.executable, "-m", "paper.deviations", *session.posargs)
+    _python(session, "paper.deviations", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def claims(session: nox.Session) -> None:
     """Judge the paper's claims by what is in the ledgers; arguments go to paper.claims."""
-    session.run(sys.executable, "-m", "paper.claims", *session.posargs)
+    _python(session, "paper.claims", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def report(session: nox.Session) -> None:
     """Put everything on one page, and the same as PDF; arguments go to paper.report."""
-    session.run(sys.executable, "-m", "paper.report", *session.posargs)
+    _python(session, "paper.report", *session.posargs)
 
 
 EVERYTHING = {
@@ -247,7 +259,7 @@ def reproduce_all(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def peers(session: nox.Session) -> None:
     """Time a training step beside other packages' in one run; arguments go to benchmarks.peers."""
-    session.run(sys.executable, "-m", "benchmarks.peers", *session.posargs)
+    _python(session, "benchmarks.peers", *session.posargs)
 
 
 # asv has an environment with a PyTorch of its own, in .asv, which it keeps.

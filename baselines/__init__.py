@@ -6,6 +6,10 @@ A distribution adds a method by an entry point in group ``sal.baselines`` whose 
 
 from __future__ import annotations
 
+import inspect
+import json
+import keyword
+import re
 import warnings
 from difflib import get_close_matches
 from functools import cache
@@ -74,6 +78,7 @@ BUILT_IN: tuple[type[Learner], ...] = (
     *(SAL, SALStep, SALFrozen, SALRandom, SALHash, SALRedrawn, SALBP),
 )
 """The suite's own methods. Add a line to add one."""
+NAMES = "lower-case letters, digits and, between them, _, such as sign_bp"
 BUILT_IN_NAMES = frozenset(learner.name for learner in BUILT_IN)
 
 
@@ -96,7 +101,7 @@ def _registry() -> tuple[dict[str, type[Learner]], dict[str, str]]:
             _check(learner)
             if learner.name in found:
                 raise ValueError(f"the name {learner.name!r} is taken by {found[learner.name]}")
-        except Exception as error:  # somebody else's code: whatever it raises, the rest still runs
+        except (Exception, SystemExit) as error:  # somebody else's code: the rest still runs
             reasons[point.name] = f"{type(error).__name__}: {error}"
             warnings.warn(f"plug-in {point.value} is left out: {error}", stacklevel=3)
         else:
@@ -108,14 +113,28 @@ def _check(learner: object) -> None:
     """Raises unless it can be registered; ``baselines.conformance`` asks for the rest."""
     if not (isinstance(learner, type) and issubclass(learner, Learner)):
         raise TypeError(f"{learner!r} is not a subclass of sal.Learner")
+    if inspect.isabstract(learner):
+        lacking = ", ".join(sorted(learner.__abstractmethods__))
+        raise TypeError(f"{learner.__name__} is abstract: it must define {lacking}")
     for field, kind in {"name": str, "summary": str, "version": int, "Config": type}.items():
         if not isinstance(getattr(learner, field, None), kind):
             given = getattr(learner, field, "nothing")
             raise TypeError(f"its {field} must be a {kind.__name__}, got {given!r}")
-    if learner.name != learner.name.lower() or not learner.name:
-        raise ValueError(f"its name must be lower case, got {learner.name!r}")
+    if not is_name(learner.name):
+        raise ValueError(f"its name must be {NAMES}; got {learner.name!r}")
     if not issubclass(learner.Config, Config):
         raise TypeError(f"its Config must derive from sal.Config, got {learner.Config!r}")
+    try:
+        json.dumps(learner.Config().to_dict(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{learner.Config.__name__}() must make a configuration of JSON values: {error}"
+        ) from error
+
+
+def is_name(name: str) -> bool:
+    """Whether a method may be called so: see ``NAMES``."""
+    return bool(re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name)) and not keyword.iskeyword(name)
 
 
 def learner_class(name: str) -> type[Learner]:

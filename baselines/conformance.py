@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import json
 import math
 import sys
 import warnings
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from baselines import learner_class, learners, left_out
+from baselines import NAMES, is_name, learner_class, learners, left_out
 from sal.config import Config
 from sal.data import load
 from sal.data.partition import partition
@@ -106,8 +107,8 @@ def refuses(what: str, error: type[Exception], call: Callable[[], object]) -> No
 def says_what_it_is(method: type[Learner], config: Config) -> None:
     """It has a name, a line that says what it is, a version, a configuration and a floor."""
     require(
-        isinstance(method.name, str) and method.name == method.name.lower() != "",
-        f"name must be lower-case text, got {method.name!r}",
+        isinstance(method.name, str) and is_name(method.name),
+        f"name must be {NAMES}; got {method.name!r}",
     )
     summary = method.summary
     require(
@@ -118,10 +119,11 @@ def says_what_it_is(method: type[Learner], config: Config) -> None:
         type(method.version) is int and method.version >= 1,
         f"version must be an integer >= 1, got {method.version!r}",
     )
-    parameters = getattr(method.Config, "__dataclass_params__", None)
+    parameters = vars(method.Config).get("__dataclass_params__")  # its own, not an ancestor's
     require(
         issubclass(method.Config, Config) and parameters is not None and parameters.frozen,
-        "Config must be a frozen dataclass derived from sal.Config",
+        "Config must be derived from sal.Config, and decorated by @dataclass(frozen=True, "
+        "kw_only=True)",
     )
     floor = getattr(method, "floor", None)
     require(
@@ -137,9 +139,8 @@ def says_what_it_is(method: type[Learner], config: Config) -> None:
 def configuration_survives_json(method: type[Learner], config: Config) -> None:
     """A configuration is read as it was written, and an unknown field is refused by name."""
     values = config.to_dict()
-    require(
-        method.Config.from_dict(values) == config, "from_dict(to_dict()) is another configuration"
-    )
+    read = method.Config.from_dict(json.loads(json.dumps(values, allow_nan=False)))
+    require(read == config, f"read from JSON, {config} is another configuration, {read}")
     refuses(
         "an unknown field of the configuration",
         ValueError,

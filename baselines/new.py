@@ -7,13 +7,11 @@
 from __future__ import annotations
 
 import argparse
-import keyword
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from baselines import learners
+from baselines import NAMES, is_name, learners
 
 TEMPLATE = Path(__file__).with_name("TEMPLATE.py")
 TAKEN = ("sal-repro", "sal-torch")
@@ -45,11 +43,8 @@ def write(name: str, folder: Path) -> list[Path]:
         ValueError: The name is no lower-case identifier, or a method has it.
         FileExistsError: The folder is there.
     """
-    if not re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name) or keyword.iskeyword(name):
-        raise ValueError(
-            "a method's name is lower-case letters, digits and, between them, _, such as sign_bp; "
-            f"got {name!r}"
-        )
+    if not is_name(name):
+        raise ValueError(f"a method's name is {NAMES}; got {name!r}")
     if f"sal-{name.replace('_', '-')}" in TAKEN:
         raise ValueError(f"sal-{name} is another distribution's name; call the method otherwise")
     if name in learners():

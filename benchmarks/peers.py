@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from benchmarks.cases import LR, STEPS, B, C, Case, D, H, batch, cases, synchronise
@@ -375,8 +376,7 @@ def plot(table, title: str, path: Path) -> None:
     axes.set_ylim(len(known) - 0.4, -0.6)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.legend(title="median; bars: quartiles", loc="upper right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=style.DPI)
+    style.write_figure(figure, path)
     plt.close(figure)
 
 
@@ -432,13 +432,9 @@ def notes(where: dict, title: str, rounds: int) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    from rich.console import Console
-
-    from paper import paths
-    from paper.options import count
-    from paper.provenance import provenance
+    from paper.measured import NOTHING_KEPT
+    from paper.options import carry_out, count
     from sal.learner import DEVICES
-    from sal.run import set_up_device
 
     parser = argparse.ArgumentParser(prog="peers", description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="default cpu")
@@ -450,24 +446,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds; kept apart in paper/quick"
     )
     options = parser.parse_args(arguments)
+    return carry_out(partial(_compare, options), NOTHING_KEPT)
+
+
+def _compare(options: argparse.Namespace, console: Console) -> int:
+    from paper import paths
+    from paper.provenance import provenance
+    from sal.run import set_up_device
+
     rounds = QUICK_ROUNDS if options.quick else options.rounds
     place = paths.quick() if options.quick else paths.committed()
+    where, name = provenance(options.device), table_name(options.device)
+    page = place.table(name, "md")
+    page.parent.mkdir(parents=True, exist_ok=True)  # before minutes are spent
     set_up_device(options.device)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    where, name = provenance(options.device), table_name(options.device)
     title = f"{D}-{H}-{C}, batch {B}, one {'thread' if options.device == 'cpu' else 'GPU'}"
     with warnings.catch_warnings(action="ignore"):  # of other people's code
         made, packages, missing = contestants(options.device)
         times = measure(made, options.device, rounds)
     table = frame(made, packages, missing, times)
-    page = place.table(name, "md")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(markdown(table, notes(where, title, rounds), options.device), encoding="utf-8")
-    table.to_csv(page.with_suffix(".csv"), index=False, float_format="%.4f", lineterminator="\n")
+    csv = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    text = markdown(table, notes(where, title, rounds), options.device)
+    paths.write({page: text, page.with_suffix(".csv"): csv})
     plot(table, title, place.figure(name, "png"))
-    Console().print(terminal(table, title))
-    print(f"written: {place.table(name, '{md,csv}')}, {place.figure(name, 'png')}")
+    console.print(terminal(table, title))
+    console.print(f"written: {place.table(name, '{md,csv}')}, {place.figure(name, 'png')}")
     return 0
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from paper import paths, style
 from paper.options import carry_out
+from paper.results import LedgerError
 
 Result = Mapping[str, Any]
 NOTHING_KEPT = "nothing was kept of it; what was measured before stands"
@@ -21,11 +22,18 @@ NAMES = ("billion", "memory", "costs", "health")
 
 
 def read(place: paths.Place, name: str) -> Result | None:
-    """What was measured; None where nothing was."""
+    """What was measured; None where nothing was.
+
+    Raises:
+        LedgerError: The file is damaged.
+    """
+    file = _file(place, name)
     try:
-        return json.loads(_file(place, name).read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise LedgerError(f"{file} is damaged, {error}: restore it, or measure again") from error
 
 
 def write(place: paths.Place, name: str, result: Result) -> None:

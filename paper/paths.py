@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
+
+from sal.files import write_whole
 
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent
@@ -84,7 +87,4 @@ def write(texts: Mapping[Path, str]) -> None:
         OSError: One cannot be written.
     """
     for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.part")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, methodcaller("write", text.encode()))

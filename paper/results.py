@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ COLUMNS = (
     "val_loss history seconds weights_sha256 data_sha256 learner_version git_sha git_dirty "
     "torch_version device machine finished"
 ).split()
+METRICS = ("accuracy", "train_loss", "val_loss")
+"""Columns after the last epoch; None where a run diverged."""
 
 
 class LedgerError(Exception):
@@ -118,9 +121,17 @@ def _wrong_with(row: Any) -> str | None:
         return "no row"
     if lacking := [column for column in COLUMNS if column not in row]:
         return f"lacks {', '.join(lacking)}"
+    if row["status"] not in ("ok", "diverged") or type(row["seed"]) is not int:
+        return f"status {row['status']!r} or seed {row['seed']!r} is none"
+    if row["status"] == "ok" and (bad := [name for name in METRICS if not _is_finite(row[name])]):
+        return f"{', '.join(bad)} of a run that is ok must be finite numbers"
     objects = [name for name in ("config", "protocol") if not isinstance(row[name], dict)]
     texts = [name for name in ("dataset", "learner") if not isinstance(row[name], str)]
     return f"{', '.join(objects + texts)} of the wrong type" if objects or texts else None
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def load(experiment: str = "table2", place: paths.Place | None = None) -> pd.DataFrame:

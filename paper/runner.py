@@ -10,7 +10,7 @@ import hashlib
 import pkgutil
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from paper.backends import Backend, OnEpoch
 from paper.backends.here import Here
 from paper.paths import Place
 from paper.provenance import MADE_WITH, provenance
-from paper.results import append, check_writable, current, identity, key, read, why_stale
+from paper.results import METRICS, append, check_writable, current, identity, key, read, why_stale
 from sal.data import find, known_digest, load
 from sal.run import Run, execute
 from sal.train import CHECKPOINT_AFTER
@@ -124,7 +124,8 @@ def make(
                 if error is None and identity(row) != key(run):
                     error = f"the backend gives it the row of another run, {identity(row)}"
                 if error is None:
-                    append(ledger, row)
+                    error = _kept(row, ledger)
+                if error is None:
                     _discard(checkpoint)
                     summary.done += 1
                 else:
@@ -136,6 +137,15 @@ def make(
                     f"  {run.label}: {error or _metrics(row)}", highlight=False, markup=False
                 )
     return summary
+
+
+def _kept(row: Mapping[str, Any], ledger: Path) -> str | None:
+    """Puts a row into the ledger; why it cannot be one, if it cannot."""
+    try:
+        append(ledger, row)
+    except (TypeError, ValueError) as error:
+        return f"its row is no JSON: {error}"
+    return None
 
 
 def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None) -> dict[str, Any]:
@@ -170,7 +180,7 @@ def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None)
         "epochs": run.protocol.epochs,
         "split": split,
         "status": outcome.status,
-        **{name: outcome.last(name) for name in ("accuracy", "train_loss", "val_loss")},
+        **{name: outcome.last(name) for name in METRICS},
         "history": outcome.history,
         "seconds": round(outcome.seconds, 2),
         "weights_sha256": outcome.weights_sha256,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
@@ -11,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper import paths
+from sal.files import write_whole
 
 mpl.use("agg")
 
@@ -56,8 +59,16 @@ def save(figures: Mapping[str, Figure], place: paths.Place) -> None:
     """Writes figures by name, and closes them."""
     for name, figure in figures.items():
         for suffix in ("pdf", "png"):
-            path = place.figure(name, suffix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            metadata = {"CreationDate": None} if suffix == "pdf" else None
-            figure.savefig(path, dpi=DPI, metadata=metadata)
+            write_figure(figure, place.figure(name, suffix))
         plt.close(figure)
+
+
+def write_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:
+    """Writes a figure, in the format of the file's suffix, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    kind = path.suffix[1:]
+    metadata = {"CreationDate": None} if kind == "pdf" else None
+    write_whole(path, partial(figure.savefig, format=kind, dpi=dpi, metadata=metadata))

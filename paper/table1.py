@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from paper import paths, render
+from paper import paths, render, style
 from paper.options import carry_out
 from sal.data import DATASETS, DataError, DataMissing, Dataset, DatasetSpec, load
 from sal.data.dataset import PARTS
@@ -151,8 +151,7 @@ def sheet(data: Dataset, path: Path) -> None:
         )
     rows, columns = data.spec.size
     figure.suptitle(f"{data.title}: first training images of each class, {rows} x {columns} pixels")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    style.write_figure(figure, path, dpi=110)
     plt.close(figure)
 
 

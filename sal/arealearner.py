@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sal.config import NetConfig
+from sal.config import NetConfig, counts
 from sal.net import Layer, draw_weights, pass_through, route
 from sal.netlearner import NetLearner
 from sal.streams import Streams
@@ -32,10 +32,9 @@ class AreaConfig(NetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "areas", tuple(self.areas))
+        object.__setattr__(self, "areas", counts("areas", self.areas))
         layers = len(self.hidden) + 1
-        good = all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in self.areas)
-        if not good or len(self.areas) > layers:
+        if len(self.areas) > layers:
             raise ValueError(
                 f"areas must be at most {layers} integers >= 1, one for each layer of "
                 f"hidden={self.hidden} from the first on; got {self.areas!r}"

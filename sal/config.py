@@ -85,9 +85,8 @@ class NetConfig(Config):
     """The same for the output layer; None: as ``init_scale``."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        if not all(_is_count(size) for size in self.hidden):
-            raise ValueError(f"hidden must be layer sizes >= 1, got {self.hidden!r}")
+        object.__setattr__(self, "hidden", counts("hidden", self.hidden))
+        one_of("bias", self.bias, (True, False))
         one_of("activation", self.activation, ACTIVATIONS)
         one_of("input_activation", self.input_activation, (None, *ACTIVATIONS))
         one_of("residual", self.residual, RESIDUALS)
@@ -123,9 +122,18 @@ class NetConfig(Config):
 
 def one_of(field: str, value: object, allowed: tuple) -> None:
     """Raises ValueError unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
+    if not any(type(value) is type(each) and value == each for each in allowed):  # 1 is not True
         names = ", ".join(map(repr, allowed))
         raise ValueError(f"{field} must be one of {names}; got {value!r}")
+
+
+def counts(field: str, values: object) -> tuple[int, ...]:
+    """The values as a tuple; raises ValueError unless they are integers >= 1, in a sequence."""
+    if not isinstance(values, list | tuple) or not all(map(_is_count, values)):
+        raise ValueError(
+            f"{field} must be a tuple of integers >= 1, one a layer, such as (4,); got {values!r}"
+        )
+    return tuple(values)
 
 
 def positive(field: str, value: float) -> None:

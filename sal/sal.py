@@ -92,6 +92,8 @@ class SALConfig(AreaConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("area_norm", self.area_norm, areas.NORMS)
+        for name in ("derivative", "router_bias"):
+            one_of(name, getattr(self, name), (True, False))
         one_of("router_init", self.router_init, ("torch", "normal", "kaiming"))
         one_of("prototypes", self.prototypes, ("normal", "unit"))
         positive("feedback_scale", self.feedback_scale)

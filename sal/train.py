@@ -6,16 +6,15 @@ Axes: R replicas, N training samples, M samples of an evaluation, B samples of a
 from __future__ import annotations
 
 import math
-import os
-import pickle
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from torch import Tensor
 from sal.config import Config, one_of, positive
 from sal.data.partition import VALIDATE_ON, Partition
 from sal.data.pixels import SCALINGS, Pixels
+from sal.files import write_whole
 from sal.learner import Learner
 from sal.streams import Streams
 
@@ -32,6 +32,8 @@ EVAL_NUMBERS = 2**19
 """Inputs of a replica evaluated at a time, within these limits: 2 MB of them."""
 CHECKPOINT_AFTER = 600.0
 """Seconds that a run must be expected to last to be checkpointed."""
+CHECKPOINT = {"run", "epoch", "tensors", "outcomes"}
+"""What a checkpoint holds."""
 Probe = Callable[[Learner, Partition], Sequence[Mapping[str, Any]]]
 """Looks at a net without changing it: for each replica, JSON values by name."""
 
@@ -68,8 +70,7 @@ class Protocol(Config):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
         positive("lr", self.lr)
-        if self.pixels not in SCALINGS:
-            raise ValueError(f"pixels must be one of {', '.join(SCALINGS)}; got {self.pixels!r}")
+        one_of("pixels", self.pixels, tuple(SCALINGS))
         if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 1024):
             raise ValueError(f"size must be None or an integer from 1 to 1024, got {self.size!r}")
         positive("validation_share", self.validation_share)
@@ -114,6 +115,9 @@ def evaluate(
     """For each replica: accuracy (percent), mean cross-entropy (nats), and its areas' usage.
 
     Sums are over all M samples in float64, so the last batch weighs what it holds.
+
+    Raises:
+        ValueError: The method's logits have another shape than [R, B, C].
     """
     R, M = index_RM.shape
     correct_R, loss_R = torch.zeros(2, R, dtype=torch.float64, device=x_ND.device)
@@ -126,6 +130,11 @@ def evaluate(
     for index_RB in index_RM.split(batch, dim=1):
         x_RBD, y_RB = x_ND[index_RB], y_N[index_RB]
         z_RBC = learner.logits(x_RBD)
+        if z_RBC.shape != (want := (*index_RB.shape, learner.n_classes)):
+            raise ValueError(
+                f"logits of {learner.name} must be [replicas, batch, classes], {want}; got "
+                f"{tuple(z_RBC.shape)}"
+            )
         loss_RB = torch.nn.functional.cross_entropy(
             z_RBC.flatten(0, 1).double(), y_RB.flatten(), reduction="none"
         ).view(R, -1)
@@ -178,9 +187,15 @@ def train(
         One outcome for each replica.
 
     Raises:
-        ValueError: The data do not fit the net: another image size, labels out of range. Or the
-            checkpoint is of another run.
+        ValueError: The data do not fit the net: another image size, labels out of range, another
+            number of replicas. Or its logits have a wrong shape, or the checkpoint is of another
+            run.
     """
+    if len(streams) != learner.replicas:
+        raise ValueError(
+            f"the net has {learner.replicas} replicas, got streams of {len(streams)}; build it "
+            "from the same streams"
+        )
     _check(learner, data)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -307,26 +322,17 @@ def _save(
         "tensors": learner.state_dict(),
         "outcomes": [vars(outcome) for outcome in outcomes],
     }
-    partial = path.with_name(f"{path.name}.{uuid.uuid4()}.part")  # machines share folders
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, partial(torch.save, state))
     except (OSError, RuntimeError) as error:  # PyTorch's writer has errors of its own
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         warnings.warn(f"no checkpoint of epoch {epoch}: {error}", stacklevel=4)
 
 
 def _restore(learner: Learner, path: Path, run: dict[str, Any]) -> tuple[int, list[Outcome]]:
     """The epochs done and the outcomes so far; the learner takes the weights."""
-    device = next(iter(learner.tensors().values())).device
     try:
-        state = torch.load(path, map_location=device, weights_only=True, mmap=True)  # no copy
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        state = _read(path, next(iter(learner.tensors().values())).device)
+    except (OSError, ValueError, RuntimeError, EOFError, BadZipFile, UnpicklingError) as error:
         warnings.warn(f"{path} cannot be read, the run starts anew: {error}", stacklevel=3)
         return 0, [Outcome() for _ in range(learner.replicas)]
     if state["run"] != run:
@@ -336,3 +342,14 @@ def _restore(learner: Learner, path: Path, run: dict[str, Any]) -> tuple[int, li
         )
     learner.load_state_dict(state["tensors"])
     return state["epoch"], [Outcome(**values) for values in state["outcomes"]]
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    """A checkpoint's contents. Its checksums are verified: mapped into memory, nobody else does."""
+    with ZipFile(path) as records:
+        if damaged := records.testzip():
+            raise ValueError(f"{damaged} is damaged")
+    state = torch.load(path, map_location=device, weights_only=True, mmap=True)  # no copy
+    if not isinstance(state, dict) or state.keys() != CHECKPOINT:
+        raise ValueError(f"it must hold {', '.join(sorted(CHECKPOINT))}")
+    return state

@@ -15,11 +15,12 @@ from threading import Thread
 from types import SimpleNamespace
 
 import pytest
+import torch
 from rich.console import Console
 from workers import Watched, kill, needs_proc, processes, until
 
 from baselines import BPConfig
-from paper import options, paths, provenance, runner
+from paper import backends, options, paths, provenance, runner
 from paper.backends import ATTEMPTS, killed, uninterrupted
 from paper.backends.here import Here
 from paper.backends.processes import Processes
@@ -450,7 +451,17 @@ def test_an_error_of_a_run_is_told_and_the_other_runs_are_made(tmp_path, made_he
     rows, failed = made_by(Here(), tmp_path, [absent, RUNS[0]])
     assert rows == {0: made_here[0]}
     (why,) = failed.values()
-    assert why.startswith("DataMissing: ")
+    assert why.startswith("DataMissing: ") and ".py" not in why, "our own errors say it all"
+
+
+def test_an_error_in_other_peoples_code_is_told_with_its_line():
+    def of_a_plugin(job, on_epoch):
+        return torch.ones(2, 3) @ torch.ones(2, 3)
+
+    _, why = backends.outcome(of_a_plugin, None, None)
+    line = of_a_plugin.__code__.co_firstlineno + 1
+    assert why.startswith("RuntimeError: mat1 and mat2 shapes")
+    assert why.endswith(f"({__file__}, line {line})")
 
 
 def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):

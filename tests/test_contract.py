@@ -1,13 +1,18 @@
 """What every registered method promises: the checks of ``baselines.conformance``, and the list."""
 
+import math
+import sys
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 from baselines import BUILT_IN, _registry, conformance, learner_class, learners, left_out
 from baselines.__main__ import main as list_main
 from baselines.conformance import CHECKS, configs, floor_problem, problems
+from baselines.gradient import GradientLearner
 from baselines.TEMPLATE import Template, TemplateConfig
-from sal import Floor
+from sal import Config, Floor
 from sal.data import DATASETS
 
 METHODS = {**learners(), "template": Template}
@@ -196,6 +201,27 @@ def test_an_unknown_method_is_refused_with_the_known_ones():
         learner_class("sall")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Endless(Config):
+    """A value that JSON does not have."""
+
+    clip: float = math.inf
+
+
+class Undecorated(TemplateConfig):
+    """No dataclass of its own, so no fields of its own."""
+
+    more: tuple[int, ...] = (32,)
+
+
+def test_a_configuration_is_a_dataclass_of_its_own_and_goes_through_json():
+    problems = conformance.problems(broken(Config=Undecorated))
+    first = next(iter(problems.values()))
+    assert "decorated by @dataclass(frozen=True, kw_only=True)" in first
+    problems = conformance.problems(broken(Config=Endless))
+    assert any("not JSON compliant" in text for text in problems.values())
+
+
 class _Plugin:
     def __init__(self, value, load):
         self.name, self.value, self.load = value.split(":")[1].lower(), value, load
@@ -213,6 +239,9 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_others_remain(monkeypatch
         _Plugin("e:NoSummary", lambda: type("NoSummary", (bp,), {"name": "x", "summary": None})),
         _Plugin("f:NoConfig", lambda: type("NoConfig", (bp,), {"name": "x", "Config": dict})),
         _Plugin("g:Upper", lambda: type("Upper", (bp,), {"name": "X"})),
+        _Plugin("h:Exits", lambda: sys.exit("usage: mine [-h]")),
+        _Plugin("i:Abstract", lambda: type("Abstract", (GradientLearner,), {"name": "x"})),
+        _Plugin("j:Endless", lambda: type("Endless", (bp,), {"name": "x", "Config": Endless})),
         _Plugin("d:Good", lambda: type("Good", (bp,), {"name": "good"})),
     ]
     monkeypatch.setattr("baselines.entry_points", lambda group: points)
@@ -229,6 +258,9 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_others_remain(monkeypatch
             "e:NoSummary",
             "f:NoConfig",
             "g:Upper",
+            "h:Exits",
+            "i:Abstract",
+            "j:Endless",
         ]
         assert list(left_out()) == [
             "broken",
@@ -237,7 +269,12 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_others_remain(monkeypatch
             "nosummary",
             "noconfig",
             "upper",
+            "exits",
+            "abstract",
+            "endless",
         ]
+        assert "abstract: it must define" in left_out()["abstract"]
+        assert "Endless() must make a configuration of JSON values" in left_out()["endless"]
         assert left_out()["broken"] == "ImportError: no such module"
         with pytest.raises(ValueError, match="method 'broken' is left out: ImportError"):
             learner_class("broken")

@@ -1,6 +1,7 @@
 """The ledger: what is written is read, what is torn is reported, whose result a row is."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def make_row(number=0, padding=10, **changes):
     return (
         row
         | {"learner_version": SAL.version, "data_sha256": "d", "history": "x" * padding}
+        | {"status": "ok", "accuracy": 90.0, "train_loss": 0.1, "val_loss": 0.2}
         | changes
     )
 
@@ -96,6 +98,13 @@ def test_a_row_whose_newline_alone_is_missing_counts(ledger):
         b"[1, 2]",
         b'{"seed": 3}',
         json.dumps(make_row(config=3)).encode(),
+        json.dumps(make_row(accuracy=float("nan"))).encode(),
+        json.dumps(make_row(accuracy="97")).encode(),
+        json.dumps(make_row(val_loss=None)).encode(),
+        json.dumps(make_row(train_loss=True)).encode(),
+        json.dumps(make_row(status="oky")).encode(),
+        json.dumps(make_row(seed=1.5)).encode(),
+        json.dumps(make_row(train_loss=math.inf)).replace("Infinity", "1e400").encode(),
         b"\xff\xfe",
         b"3",
     ],
@@ -149,6 +158,11 @@ def test_an_unwritable_place_is_refused_before_training_and_when_appending(tmp_p
         check_writable(ledger)
     with pytest.raises(LedgerError, match="cannot write a result to"):
         append(ledger, make_row())
+
+
+def test_a_run_that_diverged_has_no_metrics_and_counts(ledger):
+    append(ledger, make_row(status="diverged", accuracy=None, train_loss=None, val_loss=None))
+    assert numbers(ledger) == ([0], [])
 
 
 def test_load_gives_a_table_with_a_row_a_run(tmp_path):

@@ -132,6 +132,13 @@ def test_a_sample_that_is_not_finite_spoils_no_area_but_its_own(engine):
     ("choices", "message"),
     [
         ({"areas": (0,)}, "areas must be"),
+        ({"areas": 4}, "areas must be a tuple of integers >= 1, one a layer, such as .4,.; got 4"),
+        ({"hidden": 256}, "hidden must be a tuple of integers >= 1"),
+        ({"hidden": ("256",)}, "hidden must be a tuple of integers >= 1"),
+        ({"bias": "no"}, "bias must be one of True, False; got 'no'"),
+        ({"derivative": 1}, "derivative must be one of True, False; got 1"),
+        ({"router_bias": None}, "router_bias must be one of True, False; got None"),
+        ({"activation": ["relu"]}, "activation must be one of"),
         ({"areas": (2, 2, 2)}, "areas must be at most 2"),
         ({"hidden": (0,)}, "hidden must be"),
         ({"activation": "gelu"}, "activation must be one of"),

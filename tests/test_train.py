@@ -1,6 +1,7 @@
 """The trainer, its data and its random streams."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_signed_pixels_run_from_minus_one_to_one_and_unit_pixels_from_zero():
     signed, unit = (Pixels.of(images, 16, scaling) for scaling in ("signed", "unit"))
     assert signed[torch.tensor([0])].tolist() == [[-1.0, 0.0, 1.0, -0.5]]
     assert unit[torch.tensor([0])].tolist() == [[0.0, 0.5, 1.0, 0.25]]
-    with pytest.raises(ValueError, match="pixels must be one of signed, unit"):
+    with pytest.raises(ValueError, match="pixels must be one of 'signed', 'unit'"):
         Pixels.of(images, 16, "standard")
 
 
@@ -301,6 +302,45 @@ def test_a_checkpoint_that_is_cut_off_is_set_aside_and_the_run_starts_anew(digit
     assert outcome.weights_sha256 == run(digits)[0].weights_sha256
 
 
+def damaged(path, how):
+    """A checkpoint that is no longer what was written."""
+    whole = path.read_bytes()
+    if how == "a byte":
+        at = len(whole) // 2
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    elif how == "half":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif how == "empty":
+        path.write_bytes(b"")
+    else:
+        torch.save(how, path)
+
+
+@pytest.mark.parametrize("how", ["a byte", "half", "empty", {}, [1, 2]])
+def test_a_checkpoint_that_is_damaged_is_set_aside_and_the_run_starts_anew(digits, tmp_path, how):
+    path = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        run(digits, checkpoint=path, checkpoint_after=0, on_epoch=stop_at(2))
+    damaged(path, how)
+    epochs = []
+    with pytest.warns(UserWarning, match="run.pt cannot be read, the run starts anew"):
+        (outcome,) = run(
+            digits,
+            checkpoint=path,
+            checkpoint_after=math.inf,
+            on_epoch=lambda epoch, outcomes: epochs.append(epoch),
+        )
+    assert epochs[0] == 1 and outcome.weights_sha256 == run(digits)[0].weights_sha256
+
+
+def stop_at(last):
+    def on_epoch(epoch, outcomes):
+        if epoch == last:
+            raise KeyboardInterrupt
+
+    return on_epoch
+
+
 # Bad input
 
 
@@ -354,3 +394,21 @@ def test_a_protocol_out_of_range_is_refused_by_field(values):
 def test_an_outcome_starts_empty():
     assert Outcome().status == "ok"
     assert Outcome().history == {}
+
+
+def test_logits_of_another_shape_and_streams_of_other_replicas_are_refused(digits):
+    streams = [Streams(0)]
+    data = partition(digits, streams)
+
+    class Wide(BP):
+        def logits(self, x):
+            return super().logits(x).repeat(1, 1, 2)
+
+    wide = Wide(BPConfig(), 64, 10, streams)
+    with pytest.raises(
+        ValueError, match=r"logits of bp must be .*\(1, 1437, 10\); got \(1, 1437, 20\)"
+    ):
+        train(wide, data, streams, SHORT)
+    two = [Streams(0), Streams(1)]
+    with pytest.raises(ValueError, match="the net has 1 replicas, got streams of 2"):
+        train(BP(BPConfig(), 64, 10, streams), data, two, SHORT)

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol, TypeVar
+
+import torch
+
+from paper.paths import PACKAGES, REPOSITORY
 
 ATTEMPTS = 3
 """How often a job is tried whose worker is killed."""
@@ -76,4 +82,15 @@ def outcome(work: Work, job: Job, on_epoch: OnEpoch) -> tuple[Result | None, str
     try:
         return work(job, on_epoch), None
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
+        return None, f"{type(error).__name__}: {error}{_where(error)}"
+
+
+def _where(error: Exception) -> str:
+    """The innermost line of neither this suite nor PyTorch that an error came from, if any."""
+    ours = (*(str(REPOSITORY / package) for package in PACKAGES), str(Path(torch.__file__).parent))
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(ours)
+    ]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

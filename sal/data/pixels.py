@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sal.config import one_of
+
 SCALINGS = {
     "signed": "2 x / max - 1, in [-1, 1]: what fits the published baseline",
     "unit": "x / max, in [0, 1]",
@@ -34,8 +36,7 @@ class Pixels:
         Raises:
             ValueError: ``scaling`` is none of them.
         """
-        if scaling not in SCALINGS:
-            raise ValueError(f"pixels must be one of {', '.join(SCALINGS)}; got {scaling!r}")
+        one_of("pixels", scaling, tuple(SCALINGS))
         signed = scaling == "signed"
         return cls(images_NHW.flatten(1), (2 if signed else 1) / pixel_max, -1.0 if signed else 0.0)
 
