@@ -369,8 +369,16 @@ def floor_problem(method: type[Learner]) -> str | None:
 
 
 def problems(method: type[Learner]) -> dict[str, str]:
-    """For each thing that a method promises, what is wrong with it; empty text where it holds."""
+    """For each thing that a method promises, what is wrong with it; empty text where it holds.
+
+    Only that it cannot be built, where it cannot.
+    """
     found: dict[str, str] = {}
+    try:
+        for config in configs(method):
+            build(method, config)
+    except Exception as error:  # somebody else's code
+        return {"It can be built, as it is and deep.": f"{type(error).__name__}: {error}"}
     for function in CHECKS:
         sentence = function.__doc__.splitlines()[0]
         try:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from baselines import learner_class
+from baselines import learner_class, version_of
 from paper import paths
 from sal.data import DataError, find, known_digest
 from sal.run import Run
@@ -211,7 +211,7 @@ def is_current(row: Mapping[str, Any]) -> bool:
 def why_stale(row: Mapping[str, Any], data_sha256: str | None) -> str | None:
     """Why a row no longer counts; None if it does. ``data_sha256``: as it should be, if known."""
     try:
-        version = learner_class(row["learner"]).version
+        version = version_of(learner_class(row["learner"]))
     except ValueError as error:
         return str(error)
     if row["learner_version"] != version:

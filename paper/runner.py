@@ -27,7 +27,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from baselines import learner_class
+from baselines import learner_class, version_of
 from paper.backends import Backend, OnEpoch
 from paper.backends.here import Here
 from paper.paths import Place
@@ -185,7 +185,7 @@ def run_row(run: Run, task: Task, checkpoint: Path | None = None, on_epoch=None)
         "seconds": round(outcome.seconds, 2),
         "weights_sha256": outcome.weights_sha256,
         "data_sha256": data.sha256,
-        "learner_version": learner_class(run.learner).version,
+        "learner_version": version_of(learner_class(run.learner)),
         **where,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -238,7 +238,7 @@ def _explain(
 
 
 def _checkpoint(place: Place, run: Run, task: Task) -> Path:
-    version = learner_class(run.learner).version
+    version = version_of(learner_class(run.learner))
     name = f"{key(run)} {version} {known_digest(find(run.dataset))} {task.device}"
     name += f" {task.probe}" if task.probe else ""
     return place.checkpoints() / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.pt"

@@ -15,6 +15,7 @@ SETTINGS = {
     ),
 }
 """Name -> configuration, K aside. ``fashion-mnist`` was recovered on that set alone; ``published``
-is what fits the paper's numbers best over all seven sets at hand: see ``recovery/README.md``."""
+is the winner of a staged search over all seven sets at hand, nearly tied with two others: see
+``recovery/README.md``."""
 PUBLISHED = "published"
 """The setting that the tables beside the paper's are made with."""

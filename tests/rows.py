@@ -2,7 +2,7 @@
 
 import json
 
-from baselines import learner_class
+from baselines import learner_class, version_of
 from paper.results import COLUMNS
 from sal.data import DATASETS
 
@@ -23,7 +23,7 @@ def row(run, *accuracies, **changes):
         "val_loss": 2.0,
         "history": history,
         "data_sha256": DATASETS[run.dataset].content_sha256,
-        "learner_version": learner_class(run.learner).version,
+        "learner_version": version_of(learner_class(run.learner)),
     }
     return values | changes
 

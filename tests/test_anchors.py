@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from baselines import learner_class
+from baselines import learner_class, version_of
 from paper import anchors, paths
 from paper.results import COLUMNS
 from sal.data import DATASETS, DataMissing
@@ -26,7 +26,7 @@ def write(place, accuracies):
                 "status": "diverged" if accuracy is None else "ok",
                 "accuracy": accuracy,
                 "data_sha256": DATASETS["mnist"].content_sha256,
-                "learner_version": learner_class(run.learner).version,
+                "learner_version": version_of(learner_class(run.learner)),
             }
             lines.append(json.dumps(row) + "\n")
     ledger = place.ledger("anchors")

@@ -12,7 +12,7 @@ from baselines.__main__ import main as list_main
 from baselines.conformance import CHECKS, configs, floor_problem, problems
 from baselines.gradient import GradientLearner
 from baselines.TEMPLATE import Template, TemplateConfig
-from sal import Config, Floor
+from sal import Floor
 from sal.data import DATASETS
 
 METHODS = {**learners(), "template": Template}
@@ -202,7 +202,7 @@ def test_an_unknown_method_is_refused_with_the_known_ones():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Endless(Config):
+class Endless(TemplateConfig):
     """A value that JSON does not have."""
 
     clip: float = math.inf
@@ -220,6 +220,16 @@ def test_a_configuration_is_a_dataclass_of_its_own_and_goes_through_json():
     assert "decorated by @dataclass(frozen=True, kw_only=True)" in first
     problems = conformance.problems(broken(Config=Endless))
     assert any("not JSON compliant" in text for text in problems.values())
+
+
+def test_a_method_that_cannot_be_built_is_told_so_once():
+    class Unbuilt(Template):
+        def build(self, streams):
+            raise RuntimeError("no net today")
+
+    assert conformance.problems(Unbuilt) == {
+        "It can be built, as it is and deep.": "RuntimeError: no net today"
+    }
 
 
 class _Plugin:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from baselines import FA, learner_class, learners
+from baselines import FA, learner_class, learners, version_of
 from paper import convergence, methods, paths
 from paper.results import read
 from paper.settings import PUBLISHED, SETTINGS
@@ -32,7 +32,7 @@ def rows_of(found):
                     "train_loss": accuracy,
                     "val_loss": accuracy,
                     "data_sha256": DATASETS[run.dataset].content_sha256,
-                    "learner_version": learner_class(run.learner).version,
+                    "learner_version": version_of(learner_class(run.learner)),
                 }
             )
     return rows

@@ -10,9 +10,12 @@ import venv
 from pathlib import Path
 
 import pytest
+from rows import row
 
-from baselines import conformance, new
+from baselines import BP, conformance, new, version_of
+from paper.results import is_current, why_stale
 from sal import Learner
+from sal.run import Run
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,6 +57,25 @@ def test_a_new_baseline_conforms_as_it_stands_and_names_itself(tmp_path, module,
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["sal.baselines"] == {"my_rule": "sal_my_rule:MyRule"}
     assert "python -m baselines.conformance my_rule" in capsys.readouterr().out
+
+
+def test_results_of_other_code_of_a_plugin_than_now_are_stale(tmp_path, module, plugins):
+    (code,) = python_blocks()
+    made = {}
+    for name, text in (("first", code), ("second", code.replace("grad.sign_()", "grad.tanh_()"))):
+        path = tmp_path / f"sal_{name}.py"
+        path.write_text(text)
+        made[name] = module(path)
+    assert code != text, "it says sign_ somewhere"
+    assert version_of(made["first"]) != version_of(made["second"])
+    assert version_of(BP) == BP.version
+    plugins(sign_bp=made["first"])
+    run = Run(dataset="digits", learner="sign_bp", config=made["first"].Config(), seed=0)
+    old = row(run, 50.0)
+    assert is_current(old)
+    plugins(sign_bp=made["second"])
+    assert not is_current(old)
+    assert "made by version 1+" in why_stale(old, None)
 
 
 @pytest.mark.parametrize(
