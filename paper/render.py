@@ -12,7 +12,6 @@ from rich.table import Table
 from paper.cells import DIFFERS, NOT_RUN, REPRODUCED, SEEDS, Cell, Measured
 
 DECIMALS = {"accuracy": 2, "train_loss": 3, "val_loss": 3}
-UNITS = {"accuracy": "%", "train_loss": "nats", "val_loss": "nats"}
 
 
 def summary(cells: Sequence[Cell]) -> str:

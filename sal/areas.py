@@ -15,8 +15,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-NORMS = ("share", "batch", "count")
-
 
 def linear(
     x_RBD: Tensor, w_RKDH: Tensor, b_RKH: Tensor | None, area_RB: Tensor | None, engine: str

@@ -29,8 +29,7 @@ from numba import njit
 from torch import Tensor
 
 from sal import areas, config, hashing, kernels, mixture, simd
-from sal.areas import NORMS
-from sal.config import ACTIVATIONS, RESIDUALS
+from sal.config import ACTIVATIONS, NORMS, RESIDUALS
 from sal.data.pixels import Pixels
 from sal.mixture import BALANCES
 from sal.net import Layer, Rule

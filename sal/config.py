@@ -9,6 +9,7 @@ from typing import Any, Self
 ACTIVATIONS = ("relu", "tanh", "linear")
 RESIDUALS = ("none", "after", "inside")
 INITS = ("normal", "kaiming", "torch", "stacked")
+NORMS = ("share", "batch", "count")
 
 
 @dataclass(frozen=True, kw_only=True)

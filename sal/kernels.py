@@ -13,8 +13,7 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 
 from sal import hashing
-from sal.areas import NORMS
-from sal.config import ACTIVATIONS, RESIDUALS
+from sal.config import ACTIVATIONS, NORMS, RESIDUALS
 from sal.mixture import BALANCES
 from sal.simd import BYTES, add_product, dots
 

@@ -69,7 +69,7 @@ class Rule:
     derivative: bool = True
     """Whether a layer's error is multiplied by f'(a)."""
     area_norm: str = "batch"
-    """Divisor of an area's update, one of ``areas.NORMS``."""
+    """Divisor of an area's update, one of ``config.NORMS``."""
     router_rate: float = 1.0
     """Router's step size as a multiple of the net's."""
     error_limit: float = math.inf

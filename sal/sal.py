@@ -25,9 +25,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sal import areas
 from sal.arealearner import AreaConfig, AreaLearner
-from sal.config import not_negative, one_of, positive
+from sal.config import NORMS, not_negative, one_of, positive
 from sal.feedback import draw_feedback
 from sal.learner import Floor
 from sal.net import Rule, init_weights_
@@ -91,7 +90,7 @@ class SALConfig(AreaConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("area_norm", self.area_norm, areas.NORMS)
+        one_of("area_norm", self.area_norm, NORMS)
         for name in ("derivative", "router_bias"):
             one_of(name, getattr(self, name), (True, False))
         one_of("router_init", self.router_init, ("torch", "normal", "kaiming"))

@@ -18,8 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sal.areas import NORMS
-from sal.config import one_of
+from sal.config import NORMS, one_of
 
 try:
     import triton

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sal import SAL, SALConfig, Streams, reference
-from sal.areas import NORMS
+from sal.config import NORMS
 
 D, C, B = 12, 4, 9
 NETS = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sal.areas import NORMS
+from sal.config import NORMS
 
 pytest.importorskip("triton")
 from sal import triton_areas  # noqa: E402

@@ -13,7 +13,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from paper import paths, style
-from paper.recovery.report import cells_of
+from paper.recovery.misfit import cells_of
 from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
 from sal.data import DATASETS
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import pandas as pd
+
 from paper.cells import FLOOR, published
 from paper.recovery.settings import Setting
 from paper.results import key
@@ -113,3 +115,10 @@ def misfit(
             return math.inf
         found += cell.values()
     return math.fsum(z * z for z in found) / len(found) if found else math.inf
+
+
+def cells_of(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """SAL's cells of one setting, each with the most seeds that it has."""
+    own = frame[(frame["setting"] == setting.name) & (frame["areas"] > 0)]
+    most = own.groupby(["dataset", "areas"])["seeds"].transform("max")
+    return own[own["seeds"] == most]

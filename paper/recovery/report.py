@@ -15,7 +15,8 @@ from rich.console import Console
 
 from paper import convergence, paths, render
 from paper.cells import SEEDS
-from paper.recovery.misfit import READINGS, TABLES, Rows, deviations, misfit, run_keys
+from paper.recovery import figures
+from paper.recovery.misfit import READINGS, TABLES, Rows, cells_of, deviations, misfit, run_keys
 from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
 from paper.recovery.study import (
     AREAS,
@@ -55,8 +56,6 @@ def write(place: paths.Place, console: Console) -> bool:
     Raises:
         OSError: A file cannot be written.
     """
-    from paper.recovery import figures  # matplotlib takes seconds, and checking needs none
-
     study = Study.read(place)
     paths.write(_pages(study, place))
     figures.draw(study.frame, study.leaders(), study.centres(), place)
@@ -281,13 +280,6 @@ def _cells(study: Study) -> str:
             where = (setting.name, DATASETS[dataset].title, str(areas), str(seeds))
             lines.append(f"| {' | '.join((*where, *shown))} |")
     return "\n".join(lines) + "\n"
-
-
-def cells_of(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """SAL's cells of one setting, each with the most seeds that it has."""
-    own = frame[(frame["setting"] == setting.name) & (frame["areas"] > 0)]
-    most = own.groupby(["dataset", "areas"])["seeds"].transform("max")
-    return own[own["seeds"] == most]
 
 
 def _readings(study: Study) -> str:
