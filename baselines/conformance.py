@@ -376,9 +376,17 @@ def problems(method: type[Learner]) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         for config in configs(method):
-            build(method, config)
+            learner = build(method, config)
+            named = [*learner.named_parameters(), *learner.named_buffers()]
+            inside = [name for name, _ in named if name not in learner.tensors()]
+            require(
+                not inside,
+                f"{', '.join(inside)} are in submodules, which are not seen: register them on the "
+                "learner, or derive from baselines.gradient.GradientLearner",
+            )
     except Exception as error:  # somebody else's code
-        return {"It can be built, as it is and deep.": f"{type(error).__name__}: {error}"}
+        why = f"{type(error).__name__}: {error}"
+        return {"It can be built, as it is and deep, and holds its tensors itself.": why}
     for function in CHECKS:
         sentence = function.__doc__.splitlines()[0]
         try:

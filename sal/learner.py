@@ -36,8 +36,10 @@ class Learner(nn.Module, ABC):
 
     A method is built from its configuration, the input size, the number of classes and the named
     random streams, and from nothing else that is random. What it learns are parameters
-    (``requires_grad=False``); what is frozen (feedback, prototypes) are buffers. Data, order,
-    epochs, clock and evaluation belong to the trainer.
+    (``requires_grad=False``); what is frozen (feedback, prototypes) are buffers. Both are
+    registered on the learner itself: tensors of submodules are not seen (``baselines.gradient`` has
+    an adapter for nets made of modules). Data, order, epochs, clock and evaluation belong to the
+    trainer.
 
     Args:
         config: The method's own configuration, an instance of ``Config``.

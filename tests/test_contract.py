@@ -227,9 +227,16 @@ def test_a_method_that_cannot_be_built_is_told_so_once():
         def build(self, streams):
             raise RuntimeError("no net today")
 
-    assert conformance.problems(Unbuilt) == {
-        "It can be built, as it is and deep.": "RuntimeError: no net today"
-    }
+    sentence = "It can be built, as it is and deep, and holds its tensors itself."
+    assert conformance.problems(Unbuilt) == {sentence: "RuntimeError: no net today"}
+
+    class Nested(Template):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.inner = torch.nn.Linear(2, 2)
+
+    (why,) = conformance.problems(Nested).values()
+    assert "inner.weight, inner.bias are in submodules" in why
 
 
 class _Plugin:
