@@ -462,6 +462,13 @@ def test_an_error_in_other_peoples_code_is_told_with_its_line():
     line = of_a_plugin.__code__.co_firstlineno + 1
     assert why.startswith("RuntimeError: mat1 and mat2 shapes")
     assert why.endswith(f"({__file__}, line {line})")
+    beside = str(paths.REPOSITORY / "sal-my-rule" / "sal_my_rule.py")
+    there = {}
+    exec(compile("def work(job, on_epoch):\n    return 1 / 0", beside, "exec"), there)
+    _, why = backends.outcome(there["work"], None, None)
+    assert why.endswith(f"({beside}, line 2)"), (
+        "written into the repository, and still the author's"
+    )
 
 
 def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):

@@ -87,10 +87,10 @@ def outcome(work: Work, job: Job, on_epoch: OnEpoch) -> tuple[Result | None, str
 
 def _where(error: Exception) -> str:
     """The innermost line of neither this suite nor PyTorch that an error came from, if any."""
-    ours = (*(str(REPOSITORY / package) for package in PACKAGES), str(Path(torch.__file__).parent))
+    ours = [*(REPOSITORY / package for package in PACKAGES), Path(torch.__file__).parent]
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(ours)
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in ours)
     ]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
