@@ -28,7 +28,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from sal import areas, config, hashing, kernels, mixture, simd
+from sal import config, hashing, kernels, mixture, simd
 from sal.config import ACTIVATIONS, NORMS, RESIDUALS
 from sal.data.pixels import Pixels
 from sal.mixture import BALANCES
@@ -205,7 +205,7 @@ def _strides(layer: Layer) -> list[int]:
     return [0] * kernels.WEIGHT + list(addresses)
 
 
-SOURCES = (areas, config, hashing, kernels, mixture, simd)
+SOURCES = (config, hashing, kernels, mixture, simd)
 """The modules that go into the compiled code."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from baselines import learner_class, version_of
 from paper import anchors, paths
-from paper.results import COLUMNS
+from paper.results import COLUMNS, METRICS
 from sal.data import DATASETS, DataMissing
 
 
@@ -24,7 +24,7 @@ def write(place, accuracies):
                 **dict.fromkeys(COLUMNS),
                 **run.identity(),
                 "status": "diverged" if accuracy is None else "ok",
-                "accuracy": accuracy,
+                **dict.fromkeys(METRICS, accuracy),
                 "data_sha256": DATASETS["mnist"].content_sha256,
                 "learner_version": version_of(learner_class(run.learner)),
             }

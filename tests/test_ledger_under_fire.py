@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-from paper.results import COLUMNS, LedgerError, append, check_writable, identity, read, why_stale
+from paper.results import (
+    COLUMNS,
+    METRICS,
+    LedgerError,
+    append,
+    check_writable,
+    identity,
+    read,
+    why_stale,
+)
 from sal import SALConfig
 from sal.run import Run
 
@@ -15,7 +24,8 @@ def make_row(number=0, length=0, **changes):
     """A row whose every part follows from its number and length."""
     run = Run(dataset="digits", learner="sal", config=SALConfig(areas=(4,)), seed=number)
     facts = {"learner_version": 1, "data_sha256": "d", "history": {"loss": [number] * length}}
-    return dict.fromkeys(COLUMNS) | run.identity() | facts | changes
+    metrics = {"status": "ok", **dict.fromkeys(METRICS, 1.0)}
+    return dict.fromkeys(COLUMNS) | run.identity() | metrics | facts | changes
 
 
 # Writers are forked by a process that has imported everything: new ones take milliseconds, so the
