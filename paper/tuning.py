@@ -113,10 +113,11 @@ def searched(by_run: ByRun, dataset: str, column: str, seed: int) -> dict[int, M
 
 def curve(by_run: ByRun, dataset: str, column: str, seed: int) -> Curve:
     """What a search with this seed may choose from so far."""
-    return {
-        step: row["accuracy"] if _has_learned(row) else -math.inf
-        for step, row in searched(by_run, dataset, column, seed).items()
-    }
+    return _choices(searched(by_run, dataset, column, seed))
+
+
+def _choices(rows: Mapping[int, Mapping[str, Any]]) -> Curve:
+    return {s: row["accuracy"] if _has_learned(row) else -math.inf for s, row in rows.items()}
 
 
 def _has_learned(row: Mapping[str, Any]) -> bool:
@@ -187,11 +188,12 @@ def _entrant(row: Mapping[str, Any]) -> tuple[str, str, str]:
 def result(by_run: ByRun, dataset: str, column: str) -> dict[str, Any]:
     """What is known of one contestant on one data set: searches, steps by seed, accuracies."""
     seeds = dict.fromkeys(search_seed(dataset, seed) for seed in FRESH)
-    choices = {seed: chosen(curve(by_run, dataset, column, seed)) for seed in seeds}
-    steps = {seed: choices[search_seed(dataset, seed)] for seed in FRESH}
+    searches = {seed: searched(by_run, dataset, column, seed) for seed in seeds}
+    best = {seed: chosen(_choices(rows)) for seed, rows in searches.items()}
+    steps = {seed: best[search_seed(dataset, seed)] for seed in FRESH}
     finals = [final(dataset, column, step, s) for s, step in steps.items() if step is not None]
     return {
-        "searched": {seed: searched(by_run, dataset, column, seed) for seed in seeds},
+        "searched": searches,
         "steps": steps,
         "published": measure(by_run, as_published(dataset, column), "accuracy"),
         "tuned": measure(by_run, finals, "accuracy"),
