@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
@@ -149,6 +150,24 @@ def value(mean: float, std: float | None, metric: str, plus_minus: str = "±") -
     digits = DECIMALS[metric]
     spread = "" if std is None else f" {plus_minus} {std:.{digits}f}"
     return f"{mean:.{digits}f}{spread}"
+
+
+def other_devices(rows_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Notes on what was made on another device than a CPU, one a device; none without.
+
+    Args:
+        rows_of: What a note calls them -> the ledger's rows.
+    """
+    made: dict[str, list[str]] = {}
+    for label, rows in rows_of.items():
+        elsewhere = Counter(
+            f"{row['device']}, PyTorch {row['torch_version']}"
+            for row in rows
+            if row["device"] != "cpu"
+        )
+        for device, count in elsewhere.items():
+            made.setdefault(device, []).append(f"{label} ({count} of {len(rows)} runs)")
+    return [f"On {device}, float32: {', '.join(texts)}." for device, texts in sorted(made.items())]
 
 
 def measured(found: Measured, metric: str, seeds: int = SEEDS, emphasis: str = "{}") -> str:

@@ -202,14 +202,14 @@ def _pages(place: paths.Place, name: str) -> dict[Path, str]:
 
 
 def _devices(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A note on the runs that were made on another device than a CPU; none without."""
-    by_run, made = current(rows), {}
-    for cell, own in runs(experiment).items():
-        there = [by_run[key(run)]["device"] for run in own if key(run) in by_run]
-        for device in sorted(set(there) - {"cpu"}):
-            text = f"{_label(*cell)} ({there.count(device)} of {len(there)} runs)"
-            made.setdefault(device, []).append(text)
-    return [f"On {device}, float32: {', '.join(texts)}." for device, texts in sorted(made.items())]
+    by_run = current(rows)
+    of_cells = {cell: [key(run) for run in own] for cell, own in runs(experiment).items()}
+    return render.other_devices(
+        {
+            _label(*cell): [by_run[name] for name in names if name in by_run]
+            for cell, names in of_cells.items()
+        }
+    )
 
 
 def _page(

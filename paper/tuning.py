@@ -192,12 +192,15 @@ def result(by_run: ByRun, dataset: str, column: str) -> dict[str, Any]:
     best = {seed: chosen(_choices(rows)) for seed, rows in searches.items()}
     steps = {seed: best[search_seed(dataset, seed)] for seed in FRESH}
     finals = [final(dataset, column, step, s) for s, step in steps.items() if step is not None]
+    published = as_published(dataset, column)
+    reported = [by_run[key(run)] for run in (*published, *finals) if key(run) in by_run]
     return {
         "searched": searches,
         "steps": steps,
-        "published": measure(by_run, as_published(dataset, column), "accuracy"),
+        "published": measure(by_run, published, "accuracy"),
         "tuned": measure(by_run, finals, "accuracy"),
         "tuned_loss": measure(by_run, finals, "val_loss"),
+        "rows": [row for rows in searches.values() for row in rows.values()] + reported,
     }
 
 
@@ -306,6 +309,12 @@ def _page(found: Mapping[tuple[str, str], Mapping[str, Any]], place: paths.Place
         "and with K > 1 the router's besides, 3 to 4 % more. SAL's router, feedback and first "
         "weights are those of the setting `published`, which fits the paper's numbers at its step "
         "size; nothing but the step size was tuned, for any method.",
+        *render.other_devices(
+            {
+                f"{column} on {DATASETS[dataset].title}": one["rows"]
+                for (dataset, column), one in found.items()
+            }
+        ),
     ]
 
     def grid(texts_of: Callable[[Sequence[Mapping[str, Any]]], list[str]]) -> pd.DataFrame:

@@ -321,6 +321,25 @@ def test_the_best_of_each_table_is_bold_and_the_step_sizes_are_from_least_to_lar
     assert (steps["Baseline"], steps["SAL-4"]) == ("0.001 to 0.00316", "0.01")
 
 
+def test_runs_that_were_made_on_a_gpu_are_named(place):
+    seed, *_ = tuning.FRESH
+    searched(place, "SAL-4", seed, {step: 90 - step for step in tuning.REACH})
+    best = tuning.chosen(tuning.curve(tuning.ledgers(place), "digits", "SAL-4", seed))
+    page = place.table("tuning", "md")
+    assert "float32:" not in tuning.pages(place)[page]
+    final, published = (
+        tuning.final("digits", "SAL-4", best, seed),
+        tuning.as_published("digits", "SAL-4")[0],
+    )
+    changes = {"device": "NVIDIA X", "torch_version": "2.9"}
+    write(place, "tuning", [row(final, 50.0, **changes)])
+    write(place, "table2", [row(published, 50.0, **changes)])
+    text = (
+        f"On NVIDIA X, PyTorch 2.9, float32: SAL-4 on Digits (2 of {len(tuning.REACH) + 2} runs)."
+    )
+    assert text in tuning.pages(place)[page]
+
+
 def test_the_page_has_published_and_tuned_and_the_chosen_step_size(place, monkeypatch):
     tune_on(load("digits"), "digits", place, monkeypatch, columns=(COLUMN,))
     texts = tuning.pages(place)
