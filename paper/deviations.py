@@ -91,7 +91,7 @@ def ledgers(place: paths.Place) -> ByRun:
 def arises(question: str, dataset: str, method: str, areas: int) -> bool:
     """Whether a question is one of the method, with so many areas, on the data set."""
     spec = DATASETS[dataset]
-    if question == "split" and "test" in spec.counts:
+    if question == "split" and spec.has_test_part:
         return False
     square = spec.size[0] * spec.size[1] in OURS.config(1).hidden
     if question in ("residual", "the baseline's residual") and not square:

@@ -113,7 +113,7 @@ def resampled(found: Comparison, ratio: float) -> Comparison:
 def overlap(dataset: str) -> float:
     """The ``ratio`` of ``resampled`` for runs under the default protocol; 0 with a test part."""
     share = Protocol.validation_share
-    return 0.0 if "test" in DATASETS[dataset].counts else share / (1 - share)
+    return 0.0 if DATASETS[dataset].has_test_part else share / (1 - share)
 
 
 def slope(of_x: Mapping[float, float]) -> float:

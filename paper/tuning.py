@@ -76,7 +76,7 @@ def rate(step: int) -> float:
 
 def search_seed(dataset: str, seed: int) -> int:
     """The seed of the search that a final seed's step size comes from."""
-    return SEARCH_SEED if "test" in DATASETS[dataset].counts else seed
+    return SEARCH_SEED if DATASETS[dataset].has_test_part else seed
 
 
 def search(dataset: str, column: str, step: int, seed: int) -> Run:

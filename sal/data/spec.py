@@ -84,6 +84,11 @@ class DatasetSpec:
         return sum(self.counts.values())
 
     @property
+    def has_test_part(self) -> bool:
+        """Whether its owners set images aside for testing."""
+        return "test" in self.counts
+
+    @property
     def file(self) -> str:
         """Name of the prepared file, or folder, in the data folder."""
         return self.key if self.mapped else f"{self.key}.npz"

@@ -25,6 +25,7 @@ from filelock import FileLock
 from sal.data.errors import DataCorrupt, DataError
 from sal.data.progress import bar
 from sal.data.spec import Arrays, DatasetSpec
+from sal.files import write_whole
 
 _DTYPES = {"images": np.dtype(np.uint8), "labels": np.dtype(np.int64)}
 CHUNK = 1024
@@ -193,10 +194,5 @@ def record_digest(root: Path, key: str, digest: str) -> None:
     """
     path = root / "digests.json"
     with FileLock(root / ".digests.lock"):
-        scratch = path.with_name(f".{path.name}.tmp")
         text = json.dumps({key: digest} | dict(recorded_digests(root)), indent=1, sort_keys=True)
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(f"{text}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
+        write_whole(path, lambda file: file.write(f"{text}\n".encode()))

@@ -1,8 +1,10 @@
 """SVHN, PCam and MedMNIST's sets: digests that nobody knows yet, maps, and what is refused."""
 
+import errno
 import io
 import json
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from sal.data import (
     find,
     load,
     medmnist_sets,
+    store,
 )
 
 
@@ -162,9 +165,12 @@ def test_a_prepared_file_of_unknown_digest_is_taken_with_a_warning_and_not_recor
     assert np.array_equal(load("svhn", root=root).train_labels, official.arrays["train_labels"])
 
 
-def test_where_a_digest_cannot_be_recorded_that_is_said(make, publish, root, caplog):
+def test_where_a_digest_cannot_be_recorded_that_is_said(make, publish, root, caplog, monkeypatch):
+    def on_a_full_disk(path, write):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(store, "write_whole", on_a_full_disk)
     publish(make("svhn"), content_sha256=None)
-    (root / ".digests.json.tmp").mkdir(parents=True)  # in the way
     load("svhn", root=root)
     assert "is not recorded, since" in caplog.text
 
