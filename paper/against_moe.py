@@ -22,9 +22,9 @@ from rich.console import Console
 
 from baselines import learner_class
 from paper import convergence, methods, paths, render, style
-from paper.cells import SEEDS, measure
+from paper.cells import SEEDS, measure, rows_of
 from paper.options import add_machine_options, carry_out, of_the_paper, seeds, train
-from paper.results import current, key, read
+from paper.results import current, read
 from sal.data import DATASETS
 from sal.run import Run
 from sal.train import Protocol
@@ -57,7 +57,7 @@ def curves(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str]) -> pd.Dat
     """Mean and sample standard deviation over seeds of each epoch's validation accuracy."""
     by_run, lines = current(rows), []
     for (dataset, method, k), own in runs(datasets).items():
-        there = [by_run[key(run)] for run in own if key(run) in by_run]
+        there = rows_of(by_run, own)
         histories = [row["history"]["accuracy"] for row in there if row["status"] == "ok"]
         by_epoch = pd.DataFrame(histories)
         for epoch in by_epoch:

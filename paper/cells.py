@@ -39,9 +39,16 @@ class Measured:
         return pd.Series(self.values, dtype=float).std() if len(self.values) > 1 else None
 
 
-def measure(by_run: Mapping[str, Mapping[str, Any]], runs: Sequence[Run], metric: str) -> Measured:
+def rows_of(
+    by_run: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]
+) -> list[Mapping[str, Any]]:
     """What a ledger has of some runs; ``by_run`` as ``results.current`` gives it."""
-    found = [by_run[key(run)] for run in runs if key(run) in by_run]
+    return [by_run[key(run)] for run in runs if key(run) in by_run]
+
+
+def measure(by_run: Mapping[str, Mapping[str, Any]], runs: Sequence[Run], metric: str) -> Measured:
+    """A metric of ``rows_of``."""
+    found = rows_of(by_run, runs)
     values = {row["seed"]: row[metric] for row in found if row["status"] == "ok"}
     return Measured(values, len(found) - len(values))
 

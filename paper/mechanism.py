@@ -33,9 +33,9 @@ from torch import Tensor
 
 from baselines import learner_class
 from paper import entrants, paths, style, tuning
-from paper.cells import SEEDS
+from paper.cells import SEEDS, rows_of
 from paper.options import add_machine_options, carry_out, of_the_paper, seeds, train
-from paper.results import counting, key
+from paper.results import counting
 from sal.data import DATASETS
 from sal.data.partition import Partition
 from sal.learner import Learner
@@ -220,7 +220,7 @@ def curves(place: paths.Place) -> pd.DataFrame:
     by_run = counting(place, EXPERIMENT)
     lines = []
     for (dataset, recipe, column), own in runs(tuning.ledgers(place), tuple(DATASETS)).items():
-        there = [by_run[key(run)] for run in own if key(run) in by_run]
+        there = rows_of(by_run, own)
         histories = [_history(row) for row in there if row["status"] == "ok"]
         diverged, cell = len(there) - len(histories), (DATASETS[dataset].title, recipe, column)
         if diverged and not histories:  # so that it is seen

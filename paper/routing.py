@@ -25,9 +25,10 @@ from rich.console import Console
 from scipy import stats
 
 from paper import methods, paths, render, style, tuning
+from paper.cells import rows_of
 from paper.options import add_machine_options, carry_out, of_the_paper, train
 from paper.paired import ALPHA
-from paper.results import counting, key
+from paper.results import counting
 from paper.verdicts import RECIPES, accuracy
 from sal.data import DATASETS
 from sal.run import Run
@@ -103,7 +104,7 @@ def spreads(tuned: ByRun, by_run: ByRun) -> dict[Cell, Spread]:
     """
     values = {}
     for cell, own in runs(tuned, DATASETS_ASKED).items():
-        rows = [by_run[key(run)] for run in own if key(run) in by_run]
+        rows = rows_of(by_run, own)
         if len(rows) == DRAWS:
             values[cell] = tuple(accuracy(row) for row in rows)
     return {cell: spread(own, len(values)) for cell, own in values.items()}

@@ -30,11 +30,11 @@ from torch import Tensor
 
 from baselines import learner_class
 from paper import paths, render, style
-from paper.cells import SEEDS, Measured, measure
+from paper.cells import SEEDS, Measured, measure, rows_of
 from paper.methods import configuration
 from paper.options import add_machine_options, carry_out, count, of_the_paper, seeds, train
 from paper.provenance import provenance
-from paper.results import current, key, read
+from paper.results import current, read
 from paper.settings import PUBLISHED
 from sal.config import NetConfig
 from sal.data import DATASETS, DataError, load
@@ -203,12 +203,8 @@ def _pages(place: paths.Place, name: str) -> dict[Path, str]:
 
 def _devices(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     by_run = current(rows)
-    of_cells = {cell: [key(run) for run in own] for cell, own in runs(experiment).items()}
     return render.other_devices(
-        {
-            _label(*cell): [by_run[name] for name in names if name in by_run]
-            for cell, names in of_cells.items()
-        }
+        {_label(*cell): rows_of(by_run, own) for cell, own in runs(experiment).items()}
     )
 
 

@@ -37,7 +37,7 @@ from paper import (
     style,
     tuning_figure,
 )
-from paper.cells import NOT_RUN, SEEDS, Measured, measure
+from paper.cells import NOT_RUN, SEEDS, Measured, measure, rows_of
 from paper.options import Trained, add_machine_options, carry_out, of_the_paper, train
 from paper.results import counting, key
 from sal.data import DATASETS
@@ -193,14 +193,14 @@ def result(by_run: ByRun, dataset: str, column: str) -> dict[str, Any]:
     steps = {seed: best[search_seed(dataset, seed)] for seed in FRESH}
     finals = [final(dataset, column, step, s) for s, step in steps.items() if step is not None]
     published = as_published(dataset, column)
-    reported = [by_run[key(run)] for run in (*published, *finals) if key(run) in by_run]
     return {
         "searched": searches,
         "steps": steps,
         "published": measure(by_run, published, "accuracy"),
         "tuned": measure(by_run, finals, "accuracy"),
         "tuned_loss": measure(by_run, finals, "val_loss"),
-        "rows": [row for rows in searches.values() for row in rows.values()] + reported,
+        "rows": [row for rows in searches.values() for row in rows.values()]
+        + rows_of(by_run, [*published, *finals]),
     }
 
 

@@ -27,9 +27,9 @@ from paper import (
     table1,
     tuning,
 )
-from paper.cells import Cell
+from paper.cells import Cell, rows_of
 from paper.report import curves, html
-from paper.results import counting, key, read
+from paper.results import counting, read
 from paper.settings import PUBLISHED
 from sal.run import Run
 
@@ -92,7 +92,7 @@ def drills(place: paths.Place, of_tables: Mapping[str, Sequence[Cell]]) -> list[
     by_run = counting(place, convergence.EXPERIMENT)
     found = []
     for (dataset, column), runs in convergence.runs().items():
-        rows = [by_run[key(run)] for run in runs if key(run) in by_run]
+        rows = rows_of(by_run, runs)
         if rows:
             title = f"{dataset}, {column}"
             found.append(
