@@ -10,7 +10,7 @@ from paper import paths
 from paper.cells import SEEDS
 from paper.recovery import __main__ as command
 from paper.recovery import report, study
-from paper.recovery.misfit import best_epoch, deviations, last, misfit, running
+from paper.recovery.misfit import TABLES, best_epoch, deviations, last, misfit, running, target
 from paper.recovery.settings import (
     FACTORIAL,
     OF_DATA,
@@ -201,8 +201,8 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_sets_not_selected_by()
     assert names[4] == f"round 1 from {good.name}", "and no second one, since none is better"
     assert names[3].startswith("round 1 from ")
     assert names[2] == "baseline"
-    assert names[5:] == ["screen", "final", "final on STL-10", "winners"]
-    varied, baseline, from_relu, around, pool, final, images, winners = found[1:]
+    assert names[5:] == ["screen", "final", "final on STL-10", "winners", "STL-10 in full"]
+    varied, baseline, from_relu, around, pool, final, images, winners, full = found[1:]
     assert not {question for s in pool.settings for question, _ in s.choices} & set(OF_DATA)
     assert set(pool.settings) >= {*factorial(), *around.settings, *from_relu.settings}
     assert {run.learner for run in baseline.runs()} == {"bp"}
@@ -214,8 +214,12 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_sets_not_selected_by()
     halves = [s.answer("activation") for s in final.settings]
     assert halves.count("relu") == halves.count("tanh") == FINALISTS // 2
     assert images.settings == final.settings
+    assert set(full.settings) == set(final.settings)
+    assert full.settings[:WINNERS] == winners.settings, "those that were chosen come first"
+    assert (full.datasets, full.areas, full.seeds) == (("stl10",), study.AREAS, final.seeds)
+    assert study.deciding(found) == [final, winners], "it comes after the choice"
     assert (len(winners.settings), winners.settings[0]) == (WINNERS, good)
-    seen = {dataset for stage in found[:-1] for dataset in stage.datasets}
+    seen = {dataset for stage in found[:-2] for dataset in stage.datasets}
     assert set(winners.datasets) - seen == {"fashion_mnist", "mnist", "cifar10"}
     wanted = {
         key(run)
@@ -369,6 +373,44 @@ def test_the_winner_is_told_by_the_final_and_the_last_stage_together(monkeypatch
     lines = report._outcome(report.Study(rows)).splitlines()
     assert lines[2] == "| activation: tanh; divisor: count | **0.3** | 6 of 6 | 0.3 | 0.3 |"
     assert lines[3].startswith("| base | **4.2** | 5 of 6 | 8.3 | 0.0 |")
+
+
+def test_five_seeds_on_stl10_are_shown_beside_the_one_that_chose(monkeypatch):
+    """On STL-10 TANH is better by one seed (0 s.d. off, not 3), the base by two (1, not 3)."""
+
+    def rows_off(setting, count, *offs):
+        (accuracy, spread), *losses = (target(m, "stl10", f"SAL-{count}") for m in TABLES)
+        means = [mean for mean, _ in losses]
+        made = [row(accuracy + z * spread, *means) for z in offs]
+        return cell_rows(setting, "stl10", count, made)
+
+    final = Stage(study.FINAL, (BASE, TANH), ("digits",), (4,), (0,))
+    images = Stage(study.IMAGES, (BASE, TANH), ("stl10",), (4,), (0,))
+    last_one = Stage(study.LAST, (TANH,), ("usps", "stl10"), (4,), (0,))
+    full = Stage(study.IN_FULL, (TANH, BASE), ("stl10",), (1, 4), (0, 1), one_by_one=True)
+    assert [run.config.activation for run in full.runs()] == ["tanh"] * 4 + ["relu"] * 4
+    rows = cell_rows(BASE, "digits", 4, [row(53.59, 2.06, 2.07)])
+    rows |= cell_rows(TANH, "digits", 4, [row(53.59 + 8.37, 2.06, 2.07)])
+    rows |= cell_rows(TANH, "usps", 4, [row(87.90, 0.38, 0.49)])
+    rows |= rows_off(BASE, 4, 3, -1) | rows_off(TANH, 4, 0, 6) | rows_off(BASE, 1, 0, 0)
+    found = [final, images, last_one, full]
+    monkeypatch.setattr(report, "stages", lambda rows: iter(found))
+    study_so_far = report.Study(rows)
+    assert report._in_full(study_so_far).splitlines()[2:] == [
+        "| 1 | 2 | base | 0.1 | 1.5 | 0.2 | 3.0 | – |",
+        "",
+        "1 of the 2 settings: not run in full.",
+    ]
+    assert study_so_far.winner == TANH
+    assert not study_so_far.complete
+    rows |= rows_off(TANH, 1, 3, 3)
+    whole = report.Study(rows)
+    assert whole.complete
+    assert report._in_full(whole).splitlines()[2:] == [
+        "| 1 | 2 | base | 0.1 | 1.5 | 0.2 | 3.0 | – |",
+        "| 2 | 1 | activation: tanh; divisor: count | 2.1 | 0.2 | 3.0 | 0.0 | 1.6 |",
+    ]
+    assert whole.leaders() == [BASE, TANH], "of the last stage that chooses"
 
 
 def test_the_base_is_shown_with_the_runs_of_table_2(small):

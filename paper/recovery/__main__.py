@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from paper import paths
+from paper import convergence, paths
 from paper.options import add_machine_options, carry_out, count, machines, not_at_hand, of_the_paper
 from paper.recovery import report
-from paper.recovery.study import EXPERIMENT, stages
-from paper.results import check_writable, current, read
-from paper.runner import make, missing
+from paper.recovery.study import EXPERIMENT, ledgers, stages
+from paper.results import check_writable, counting, key
+from paper.runner import make
 from sal.data import DATASETS
 
 
@@ -43,15 +43,17 @@ def _train(options: argparse.Namespace, place: paths.Place, console: Console) ->
     ledger = place.ledger(EXPERIMENT)
     check_writable(ledger)
     only = [of_the_paper(name) for name in options.datasets or DATASETS]
-    rows, _ = read(ledger)
-    there = current(rows)
+    elsewhere = counting(place, convergence.EXPERIMENT)
+    there = ledgers(place)
     for stage in stages(there):
         runs = [
             run
             for run in stage.runs()
-            if run.dataset in only and (options.seeds is None or run.seed < options.seeds)
+            if run.dataset in only
+            and (options.seeds is None or run.seed < options.seeds)
+            and key(run) not in elsewhere
         ]
-        needed = {run.dataset for run in missing(runs, rows)}
+        needed = {run.dataset for run in runs if key(run) not in there}
         absent, corrupt = not_at_hand(sorted(needed))
         if lacking := absent | corrupt:
             return lacking
@@ -59,8 +61,7 @@ def _train(options: argparse.Namespace, place: paths.Place, console: Console) ->
         summary = make(runs, EXPERIMENT, place, console, **machine)
         if summary.failed:
             return summary.failed
-        rows, _ = read(ledger)
-        there.update(current(rows))
+        there.update(ledgers(place))
     return {}
 
 

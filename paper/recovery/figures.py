@@ -92,7 +92,7 @@ def cells(frame: pd.DataFrame, leaders: Sequence[Setting]) -> Figure:
     for part, setting in zip(parts, leaders, strict=True):
         part.suptitle(setting.name, fontsize=10, x=0.01, horizontalalignment="left")
         own = found[setting]
-        names = list(dict.fromkeys(own["dataset"]))
+        names = [name for name in DATASETS if name in set(own["dataset"])]
         axes = part.subplots(1, len(METRICS), sharey=True)
         for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):
             grid = own[own["metric"] == metric].pivot(

@@ -13,7 +13,7 @@ from statistics import median
 import pandas as pd
 from rich.console import Console
 
-from paper import convergence, paths, render
+from paper import paths, render
 from paper.cells import SEEDS
 from paper.recovery import figures
 from paper.recovery.misfit import READINGS, TABLES, Rows, cells_of, deviations, misfit, run_keys
@@ -22,13 +22,19 @@ from paper.recovery.study import (
     AREAS,
     BASE,
     EXPERIMENT,
+    FINAL,
+    IMAGES,
+    IN_FULL,
+    LAST,
     Stage,
     deciding,
+    ledgers,
+    named,
     overall,
     stages,
     winner,
 )
-from paper.results import current, key, read
+from paper.results import key
 from sal.data import DATASETS
 
 SESSION = "recover"
@@ -74,20 +80,19 @@ class Study:
 
     @classmethod
     def read(cls, place: paths.Place) -> Study:
-        """From the ledger of the study, and the base's runs from that of Table 2."""
-        rows = current(read(place.ledger(EXPERIMENT))[0])
-        made = current(read(place.ledger(convergence.EXPERIMENT))[0])
+        """From the ledgers, and the base's runs from that of Table 2."""
+        rows = ledgers(place)
         for run in REFERENCE.runs():
             # There the output layer's start is left to be as the hidden layer's, here it is said.
             config = replace(run.config, output_init=None, output_init_scale=None)
-            if found := made.get(key(replace(run, config=config))):
+            if found := rows.get(key(replace(run, config=config))):
                 rows.setdefault(key(run), found)
         return cls(rows)
 
     @property
     def complete(self) -> bool:
         """Whether all stages are decided and have all their runs."""
-        return self.winner is not None
+        return self.winner is not None and all(stage.best(self.rows, 1) for stage in self.stages)
 
     @cached_property
     def winner(self) -> Setting | None:
@@ -112,7 +117,7 @@ class Study:
         )
 
     def leaders(self) -> list[Setting]:
-        """The base, and the three best settings of the last stage of SAL's that is complete."""
+        """The base, and the three best settings of the last complete stage that chooses SAL's."""
         ranked = self._ranked()
         return list(dict.fromkeys([BASE, *(ranked[1][:3] if ranked else ())]))
 
@@ -122,7 +127,9 @@ class Study:
 
     def _ranked(self) -> tuple[Stage, tuple[Setting, ...]] | None:
         for stage in reversed(self.stages):
-            if 0 not in stage.areas and (best := stage.best(self.rows, len(stage.settings))):
+            if stage.name == IN_FULL or 0 in stage.areas:
+                continue
+            if best := stage.best(self.rows, len(stage.settings)):
                 return stage, best
         return None
 
@@ -248,7 +255,7 @@ def _outcome(study: Study) -> str:
         return "not decided yet\n"
     names = [name for stage in found for name in stage.datasets]
     lines = _head("setting", "misfit", "within 2", *_titles(names))
-    ranked = sorted(study.stages[-1].settings, key=lambda s: overall(study.rows, s, found))
+    ranked = sorted(found[-1].settings, key=lambda s: overall(study.rows, s, found))
     for setting in dict.fromkeys([*ranked, BASE]):
         by_set, within, total = [], 0, 0
         for stage in found:
@@ -263,6 +270,36 @@ def _outcome(study: Study) -> str:
         score = overall(study.rows, setting, found)
         lines.append(f"| {setting.name} | **{score:.1f}** | {within} of {total} | {shown} |")
     return "\n".join(lines) + "\n"
+
+
+def _in_full(study: Study) -> str:
+    """The finalists by five seeds and all K on STL-10, beside the numbers they were chosen by."""
+    final, images, last, full = (
+        named(study.stages, name) for name in (FINAL, IMAGES, LAST, IN_FULL)
+    )
+    if full is None:
+        return "not reached yet\n"
+    others = replace(last, datasets=tuple(n for n in last.datasets if n not in full.datasets))
+    then, now = (
+        {setting: overall(study.rows, setting, (final, stage)) for setting in full.settings}
+        for stage in (images, full)
+    )
+    made = [setting for setting in sorted(now, key=now.__getitem__) if math.isfinite(now[setting])]
+    lines = _head("rank", "rank then", "setting", "misfit", "then", "STL-10", "then", "all sets")
+    for rank, setting in enumerate(made, start=1):
+        on_images = [
+            misfit(study.rows, setting, stage.cells, stage.seeds) for stage in (full, images)
+        ]
+        everywhere = overall(study.rows, setting, (final, others, full))
+        shown = [now[setting], then[setting], *on_images, everywhere]
+        numbers = ["–" if math.isinf(number) else f"{number:.1f}" for number in shown]
+        before = full.settings.index(setting) + 1
+        lines.append(f"| {rank} | {before} | {setting.name} | {' | '.join(numbers)} |")
+    lacking = len(full.settings) - len(made)
+    note = (
+        f"\n{lacking} of the {len(full.settings)} settings: not run in full.\n" if lacking else ""
+    )
+    return "\n".join(lines) + "\n" + note
 
 
 def _cells(study: Study) -> str:
@@ -315,6 +352,7 @@ BLOCKS: dict[str, Callable[[Study], str]] = {
     "outcome": _outcome,
     "factorial": _factorial,
     "varied": _varied,
+    "in full": _in_full,
     "cells": _cells,
     "readings": _readings,
     "questions": _questions,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
+from paper import convergence
 from paper.cells import SEEDS
 from paper.convergence import AREAS
+from paper.paths import Place
 from paper.recovery.misfit import Rows, misfit, run_keys
 from paper.recovery.settings import OF_DATA, QUESTIONS, Setting, factorial, variations
+from paper.results import counting
 from sal.run import Run
 
 EXPERIMENT = "recovery"
-FINAL, LAST = "final", "winners"
-"""Names of the stages that decide in the end."""
+FINAL, IMAGES, LAST = "final", "final on STL-10", "winners"
+"""Names of the stages that decide: the first two the settings of the last, it and the first the
+winner."""
+IN_FULL = "STL-10 in full"
+"""Name of the stage after them: would five seeds and all K on STL-10 have decided otherwise?"""
 BASE = Setting()
 """The setting recovered on Fashion-MNIST."""
 ROUNDS = 3
@@ -31,19 +39,27 @@ class Stage:
     datasets: tuple[str, ...]
     areas: tuple[int, ...]
     seeds: tuple[int, ...]
+    one_by_one: bool = False
+    """Whether the first setting has all its runs before any second one."""
+
+    @property
+    def cells(self) -> list[tuple[str, int]]:
+        """All (data set, K)."""
+        return list(product(self.datasets, self.areas))
 
     def runs(self) -> list[Run]:
         """All runs: the first seed before any second one, one data set and one K at a time.
 
         Settings that agree in a run, as those do with one area that differ in routing, share it.
         """
+        groups = [(s,) for s in self.settings] if self.one_by_one else [self.settings]
         return list(
             dict.fromkeys(
                 run
+                for settings in groups
                 for seed in self.seeds
-                for dataset in self.datasets
-                for count in self.areas
-                for setting in self.settings
+                for dataset, count in self.cells
+                for setting in settings
                 for run in setting.runs([dataset], [count], [seed])
             )
         )
@@ -52,8 +68,7 @@ class Stage:
         """The cells (data set, K) of which all settings have all their runs."""
         return [
             (dataset, count)
-            for dataset in self.datasets
-            for count in self.areas
+            for dataset, count in self.cells
             if all(
                 name in rows
                 for setting in self.settings
@@ -69,12 +84,17 @@ class Stage:
 
     def best(self, rows: Rows, count: int) -> tuple[Setting, ...] | None:
         """The settings that fit best; None as long as runs are missing."""
-        if len(self.complete(rows)) < len(self.datasets) * len(self.areas):
+        if self.complete(rows) != self.cells:
             return None
         return tuple(setting for _, setting in self.ranking(rows)[:count])
 
 
 SMALL = ("digits", "semeion", "usps")
+
+
+def ledgers(place: Place) -> dict[str, Mapping[str, Any]]:
+    """The rows that count: of the study, and runs of its settings that Table 2 has."""
+    return counting(place, convergence.EXPERIMENT, EXPERIMENT)
 
 
 def screen(name: str, settings: Sequence[Setting]) -> Stage:
@@ -138,7 +158,7 @@ def stages(rows: Rows) -> Iterator[Stage]:
     seeds = tuple(range(SEEDS))
     final = Stage(FINAL, finalists, SMALL, AREAS, seeds)
     yield final
-    images = Stage("final on STL-10", finalists, ("stl10",), (1, 4, 16), (0,))
+    images = Stage(IMAGES, finalists, ("stl10",), (1, 4, 16), (0,))
     yield images
     if final.best(rows, 1) is None or images.best(rows, 1) is None:
         return
@@ -152,14 +172,20 @@ def stages(rows: Rows) -> Iterator[Stage]:
         AREAS,
         (0,),
     )
+    yield Stage(IN_FULL, tuple(ranked_finalists), ("stl10",), AREAS, seeds, one_by_one=True)
 
 
 def winner(found: Sequence[Stage], rows: Rows) -> Setting | None:
     """Of the last stage's settings, the one that fits best on all data sets; None before that."""
-    last = found[-1]
-    if last.name != LAST or last.best(rows, 1) is None:
+    last = named(found, LAST)
+    if last is None or last.best(rows, 1) is None:
         return None
     return min(last.settings, key=lambda setting: overall(rows, setting, deciding(found)))
+
+
+def named(found: Sequence[Stage], name: str) -> Stage | None:
+    """The stage of that name; None as long as it is not reached."""
+    return next((stage for stage in found if stage.name == name), None)
 
 
 def deciding(found: Sequence[Stage]) -> list[Stage]:
@@ -168,9 +194,12 @@ def deciding(found: Sequence[Stage]) -> list[Stage]:
 
 
 def overall(rows: Rows, setting: Setting, stages: Sequence[Stage]) -> float:
-    """The misfit over all cells of several stages, each cell with its stage's seeds."""
-    sizes = [len(stage.datasets) * len(stage.areas) for stage in stages]
-    scores = [misfit(rows, setting, stage.complete(rows), stage.seeds) for stage in stages]
+    """The misfit over all cells of several stages, each cell with its stage's seeds.
+
+    Infinite where runs lack.
+    """
+    sizes = [len(stage.cells) for stage in stages]
+    scores = [misfit(rows, setting, stage.cells, stage.seeds) for stage in stages]
     weighted = sum(size * score for size, score in zip(sizes, scores, strict=True))
     return weighted / sum(sizes)
 
