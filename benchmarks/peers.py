@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -275,8 +275,16 @@ def contestants(device: str) -> tuple[dict[str, Contestant], dict[str, str], dic
         else:
             made[label] = contestant
             if package != OURS:
-                packages[label] = f"{package} {version(package)}"
+                packages[label] = f"{package} {_version(package)}"
     return made, packages, missing
+
+
+def _version(package: str) -> str:
+    """What its metadata say; a folder on the search path has none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"
 
 
 def measure(made: dict[str, Contestant], device: str, rounds: int) -> dict[str, list[float]]:

@@ -296,6 +296,15 @@ def test_a_contestant_that_does_not_train_is_refused(quickly):
         peers.warm_up("mad", peers.Contestant(step=net.log_, trained=[net]))
 
 
+def test_a_package_without_metadata_is_measured_all_the_same(quickly, monkeypatch):
+    """As one in a folder on the search path is."""
+    of_nobody = "package-that-there-is-not"
+    monkeypatch.setattr(peers, "entries", lambda device: iter([("A", of_nobody, peers.plain)]))
+    made, packages, missing = peers.contestants("cpu")
+    assert packages == {"A": f"{of_nobody} of unknown version"}
+    assert (list(made), missing) == (["A"], {})
+
+
 def test_vmap_trains_each_seed_as_the_plain_loop_does(monkeypatch):
     monkeypatch.setattr(peers, "LR", 0.1)
     nets = [peers.mlp("cpu") for _ in range(peers.SEEDS)]
