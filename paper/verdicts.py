@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from paper import entrants, methods, paths, scaling, tuning
-from paper.cells import SEEDS
+from paper.cells import SEEDS, rows_of
 from paper.paired import Comparison, against_zero, holm, overlap, paired, resampled, slope
-from paper.results import counting, key
+from paper.results import counting
 from sal.data import DATASETS
 from sal.run import Run
 
@@ -155,7 +155,7 @@ class Ledgers:
 
 def there(by_run: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> Rows:
     """The rows of those runs that a ledger has."""
-    return {run.seed: by_run[key(run)] for run in runs if key(run) in by_run}
+    return {row["seed"]: row for row in rows_of(by_run, runs)}
 
 
 def last(rows: Rows) -> Values:
