@@ -264,7 +264,7 @@ def _outcome(study: Study) -> str:
                 by_set.append(misfit(study.rows, setting, cells, stage.seeds))
                 for cell in cells:
                     z = deviations(study.rows, setting, *cell, stage.seeds)
-                    within += sum(abs(value) <= 2 for value in (z or {}).values())
+                    within += sum(abs(value) <= 2 + 1e-9 for value in (z or {}).values())
                     total += len(TABLES)
         shown = " | ".join(f"{score:.1f}" for score in by_set)
         score = overall(study.rows, setting, found)
