@@ -12,6 +12,7 @@ import numpy as np
 
 from paper import scaling
 from paper.paired import Comparison, against_zero
+from paper.results import identity
 from paper.verdicts import Finding, Ledgers, Rows, finished, judge
 from sal.data import DATASETS
 
@@ -34,17 +35,22 @@ def overfits_less(ledgers: Ledgers, recipe: str) -> Finding:
 def overfits_less_when_deep(ledgers: Ledgers, recipe: str) -> Finding:
     """Nats by which the baseline's validation loss exceeds SAL-4's at equal training loss.
 
-    Of the nets of Figure 2, depth by depth, and of Figure 3, width by width, that have all seeds;
-    else as in Table 2's.
+    Of the nets of Figure 2, depth by depth, and of Figure 3, width by width, that have all seeds,
+    without those of Figure 3 that are also in Figure 2; else as in Table 2's.
     """
-    asked = {}
+    asked, seen = {}, set()
     for figure, experiment in scaling.EXPERIMENTS.items():
         for dataset in scaling.PAPERS:
             bp, sal = (
                 ledgers.scaled(recipe, figure, dataset, column) for column in ("Baseline", "SAL-4")
             )
             for value in bp:
-                at, gap = _overfitting(bp[value], sal.get(value, {}))
+                both = bp[value], sal.get(value, {})
+                runs = frozenset(identity(row) for rows in both for row in rows.values())
+                if runs in seen:
+                    continue
+                seen.add(runs)
+                at, gap = _overfitting(*both)
                 asked[dataset, f"Baseline − SAL-4, {experiment.name} {value}{at}"] = gap
     nowhere = set(scaling.PAPERS) - {dataset for dataset, _ in asked}
     return judge(asked | {(dataset, "Baseline − SAL-4"): None for dataset in sorted(nowhere)})

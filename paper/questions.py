@@ -221,7 +221,10 @@ def is_sensitive_to_routing(ledgers: Ledgers, recipe: str) -> Finding:
         text = f"{DATASETS[dataset].title} SAL-{k} {own.std:.1f} ({own.low:.1f} to {own.high:.1f})"
         other = spreads.get((dataset, recipe, k, "all else"))
         parts.append(text + (f", all else {other.std:.1f}" if other else ""))
-    text = f"points over {routing.DRAWS} draws: {'; '.join(parts)}; {MATTERS:g} or more counts"
+    text = (
+        f"points over {routing.DRAWS} draws: {'; '.join(parts)}; it holds if the interval of one "
+        f"net lies above {MATTERS:g} point"
+    )
     if any(own.low > MATTERS for own in found.values()):
         return Finding(HOLDS, text)
     below = all(own.high < MATTERS for own in found.values())

@@ -421,7 +421,13 @@ def test_overfitting(place, sal, expected):
 def test_overfitting_of_deep_nets(place, sal, expected):
     claim = CLAIMS["Deep, SAL overfits less than backpropagation"]
     assert claim.ask(Ledgers(place), "published").verdict == OPEN
-    for figure, dataset, value in (("figure2", "stl10", 8), ("figure3", "semeion", 512)):
+    nets = (
+        ("figure2", "stl10", 8),
+        ("figure2", "semeion", 64),
+        ("figure3", "semeion", 256),  # the same net
+        ("figure3", "semeion", 512),
+    )
+    for figure, dataset, value in nets:
         for method, loss in (("bp", 1.2), ("sal", sal)):
             experiment = scaling.EXPERIMENTS[figure]
             (runs,) = scaling.runs(experiment, [dataset], [value], [method]).values()
@@ -431,6 +437,7 @@ def test_overfitting_of_deep_nets(place, sal, expected):
     found = claim.ask(Ledgers(place), "published")
     assert found.verdict == expected
     assert list(found.comparisons) == [
+        ("semeion", "Baseline − SAL-4, depth 64 at 1 nats"),
         ("stl10", "Baseline − SAL-4, depth 8 at 1 nats"),
         ("semeion", "Baseline − SAL-4, width 512 at 1 nats"),
     ]

@@ -104,3 +104,23 @@ def test_the_lead_over_depth():
         lead = mean[dataset, "sal", int(depth)] - mean[dataset, "bp", int(depth)]
         assert abs(float(text) - lead) < 0.051, (dataset, depth, lead)
     assert len(told) == 17
+
+
+def test_overfitting_is_counted_as_the_page_of_claims_has_it():
+    """A row of the page: what was asked, the paper's words, the verdict at each step size."""
+    page = PLACE.table("claims", "md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    verdicts = {row[0]: row[2:] for row in rows if len(row) == 4}
+    counts = r"(\d+) comparisons .*: (\d+) show it, (\d+) the opposite"
+    told = re.compile(r"shown in (\d+) of (\d+) comparisons")
+    deep, shallow = (
+        told.search(PAPER, PAPER.index(start)).groups()
+        for start in ("The paper's sentence on **overfitting**", "nets of one hidden layer it is")
+    )
+    published = verdicts["Deep, SAL overfits less than backpropagation"][0]
+    total, shown, _ = re.search(counts, published).groups()
+    assert deep == (shown, total)
+    total, _, opposite = re.search(
+        counts, verdicts["SAL overfits less than backpropagation"][1]
+    ).groups()
+    assert shallow == (opposite, total)
