@@ -14,6 +14,8 @@ from sal.run import Run
 
 SEEDS = 5
 """Runs that a published cell averages."""
+ROUNDING = 1e-9
+"""What a number at a limit may be beyond it, for it is computed in floating point."""
 FLOOR = {"accuracy": 0.3, "train_loss": 0.01, "val_loss": 0.01}
 """Least standard deviation that a published value is credited with: percent points or nats."""
 REPRODUCED, DIFFERS, NOT_RUN = "reproduced", "differs", "not run"
@@ -118,7 +120,7 @@ def verdict(metric: str, values: Sequence[float], target: float, std: float) -> 
     if len(values) < SEEDS:
         return f"partial: {len(values)} of {SEEDS} seeds"
     mean = sum(values) / len(values)
-    return REPRODUCED if abs(mean - target) <= tolerance(metric, std) + 1e-9 else DIFFERS
+    return REPRODUCED if abs(mean - target) <= tolerance(metric, std) + ROUNDING else DIFFERS
 
 
 def cells(

@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from paper import paths, render
-from paper.cells import SEEDS
+from paper.cells import ROUNDING, SEEDS
 from paper.recovery import figures
 from paper.recovery.misfit import READINGS, TABLES, Rows, cells_of, deviations, misfit, run_keys
 from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
@@ -173,7 +173,7 @@ def _ranking(study: Study) -> str:
         cells = stage.complete(study.rows)
         blocks.append(
             f"**{stage.name}**, {len(stage.settings)} settings on {len(cells)} of "
-            f"{len(stage.datasets) * len(stage.areas)} cells\n"
+            f"{len(stage.cells)} cells\n"
         )
         if not cells:
             continue
@@ -264,7 +264,7 @@ def _outcome(study: Study) -> str:
                 by_set.append(misfit(study.rows, setting, cells, stage.seeds))
                 for cell in cells:
                     z = deviations(study.rows, setting, *cell, stage.seeds)
-                    within += sum(abs(value) <= 2 + 1e-9 for value in (z or {}).values())
+                    within += sum(abs(value) <= 2 + ROUNDING for value in (z or {}).values())
                     total += len(TABLES)
         shown = " | ".join(f"{score:.1f}" for score in by_set)
         score = overall(study.rows, setting, found)
