@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from sal import hashing
 from sal.config import ACTIVATIONS, NORMS, RESIDUALS
 from sal.mixture import BALANCES
-from sal.simd import BYTES, add_product, dots
+from sal.simd import BYTES, add_product, add_update, dots
 
 BLOCK = 32768
 """Bytes of weights worked on at a time: they stay in the first-level cache."""
@@ -276,7 +276,7 @@ def _visit(w, D, H, x_old, delta_old, n_old, x_new, out, n_new, like):
     for d in range(0, D, block):
         n, w_d = min(block, D - d), w + d * H * size
         if n_old > 0:
-            add_product(w_d, H, x_old + d * size, 1, D, delta_old, H, n, n_old, H, like)
+            add_update(w_d, H, x_old + d * size, 1, D, delta_old, H, n, n_old, H, like)
         if n_new > 0:
             add_product(out, H, x_new + d * size, D, 1, w_d, H, n_new, n, H, like)
 

@@ -228,6 +228,22 @@ def add_product(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like):
 
 
 @njit
+def add_update(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like):
+    """``add_product`` for a C that is not in the first-level cache: the same bits.
+
+    Without AVX-512 row by row, so that C is read and written in its order and the processor fetches
+    ahead; tiles of several rows wait for memory at each of them.
+    """
+    size = like.itemsize
+    if _WIDE or columns < _FLAT_WIDTH * (BYTES // size):
+        add_product(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like)
+        return
+    for i in range(rows):
+        c_i, a_i = c + i * ldc * size, a + i * a_row * size
+        add_product(c_i, ldc, a_i, a_row, a_t, b, ldb, 1, n, columns, like)
+
+
+@njit
 def dots(c, ldc, a, lda, b, ldb, rows, n, columns, like):
     """C = A B^T: C [rows, columns], A [rows, n], B [columns, n], rows at strides ldc, lda, ldb."""
     size = like.itemsize

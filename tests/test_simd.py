@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 
 from sal import simd
-from sal.simd import add_product, dots
+from sal.simd import add_product, add_update, dots
 
 TOLERANCE = {np.float32: 2e-6, np.float64: 4e-15}
 types = pytest.mark.parametrize("dtype", TOLERANCE)
@@ -18,6 +18,15 @@ def product(c, a, a_row, a_t, b):
     """C += A B, on C's rows as they lie in memory."""
     add_product(
         c.ctypes.data, c.shape[1], a.ctypes.data, a_row, a_t, b.ctypes.data, b.shape[1],
+        c.shape[0], b.shape[0], c.shape[1], c,
+    )  # fmt: skip
+
+
+@njit
+def update(c, a, b):
+    """C += A^T B, as weights are updated."""
+    add_update(
+        c.ctypes.data, c.shape[1], a.ctypes.data, 1, a.shape[1], b.ctypes.data, b.shape[1],
         c.shape[0], b.shape[0], c.shape[1], c,
     )  # fmt: skip
 
@@ -75,6 +84,16 @@ def test_the_tiles_of_every_processor_give_the_same_bits(dtype, shapes):
     simd._dots_tile(rows, columns)(*arrays)
     transposed(expected, a, b)
     assert ours.tobytes() == expected.tobytes()
+
+
+@types
+def test_an_update_is_the_product_bit_for_bit(dtype):
+    for m, n, h in itertools.product((1, 5, 32), (1, 2, 16), (10, 64, 100, 256)):
+        a, b, c = draw(dtype, n, m), draw(dtype, n, h), draw(dtype, m, h, seed=1)
+        ours, expected = c.copy(), c.copy()
+        update(ours, a, b)
+        product(expected, a, 1, m, b)
+        assert ours.tobytes() == expected.tobytes() != c.tobytes()
 
 
 @types
