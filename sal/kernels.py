@@ -19,6 +19,8 @@ from sal.simd import BYTES, add_product, add_update, dots
 
 BLOCK = 32768
 """Bytes of weights worked on at a time: they stay in the first-level cache."""
+ALIAS = 4096
+"""Bytes apart at which numbers share places in the first-level cache."""
 
 # Columns of a plan.
 INPUTS, OUTPUTS, AREAS, FEATURES, ACTIVATION, RESIDUAL, SLOTS, EXPERTS, FRESH = range(9)
@@ -269,14 +271,28 @@ def _group(area, rows, K, order, start):
 
 
 @njit
+def _turn(target, source, rows, columns, stride, like):
+    """The transpose of a matrix: row s of the source lies s strides on."""
+    for s in range(rows):
+        row = _flat(source + s * stride * like.itemsize, columns, like)
+        for i in range(columns):
+            target[i * rows + s] = row[i]
+
+
+@njit
 def _visit(w, D, H, x_old, delta_old, n_old, x_new, out, n_new, like):
     """Adds the waiting update of an area to its weights and takes new samples through them."""
     size = like.itemsize
     block = max(BLOCK // (H * size) // 8 * 8, 8)
+    turned = np.empty(block * n_old if D * size % ALIAS == 0 else 0, like.dtype)
     for d in range(0, D, block):
         n, w_d = min(block, D - d), w + d * H * size
+        x, to_next_row, to_next_sample = x_old + d * size, 1, D
+        if turned.size > 0:
+            _turn(turned, x, n_old, n, D, like)
+            x, to_next_row, to_next_sample = turned.ctypes.data, n_old, 1
         if n_old > 0:
-            add_update(w_d, H, x_old + d * size, 1, D, delta_old, H, n, n_old, H, like)
+            add_update(w_d, H, x, to_next_row, to_next_sample, delta_old, H, n, n_old, H, like)
         if n_new > 0:
             add_product(out, H, x_new + d * size, D, 1, w_d, H, n_new, n, H, like)
 

@@ -131,6 +131,32 @@ def test_blocks_threads_and_neighbours_change_no_bit(net, monkeypatch):
     assert [learner.digest(0) for learner in alone] == digests(together)
 
 
+@pytest.mark.parametrize("areas", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inputs_that_share_places_in_the_cache_change_no_bit(areas, dtype):
+    """One input more, always zero, and they do not share them."""
+    sharing = kernels.ALIAS // dtype.itemsize
+    _, y, order = data()
+    x_ND = torch.randn(N, sharing + 1, generator=torch.Generator().manual_seed(1)).to(dtype)
+    x_ND[:, sharing] = 0
+    config = SALConfig(hidden=(130,), areas=(areas,), init_scale=0.1)
+    streams = [Streams(seed) for seed in SEEDS]
+    narrow, wide = (
+        SAL(config, inputs, C, streams, engine="compiled").to(dtype)
+        for inputs in (sharing, sharing + 1)
+    )
+    for name, tensor in narrow.tensors().items():
+        within = tuple(slice(size) for size in tensor.shape)
+        tensor.copy_(wide.tensors()[name][within])
+    before = digests(narrow)
+    narrow.epoch(x_ND[:, :sharing].contiguous(), y, order, B, 0.05)
+    wide.epoch(x_ND, y, order, B, 0.05)
+    assert not set(before) & set(digests(narrow))
+    for name, tensor in narrow.tensors().items():
+        within = tuple(slice(size) for size in tensor.shape)
+        assert torch.equal(tensor, wide.tensors()[name][within]), name
+
+
 @nets
 def test_pixels_are_scaled_to_the_bits_that_indexing_gives(net):
     x, y, order = data()

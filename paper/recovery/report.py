@@ -287,9 +287,7 @@ def _in_full(study: Study) -> str:
     made = [setting for setting in sorted(now, key=now.__getitem__) if math.isfinite(now[setting])]
     lines = _head("rank", "rank then", "setting", "misfit", "then", "STL-10", "then", "all sets")
     for rank, setting in enumerate(made, start=1):
-        on_images = [
-            misfit(study.rows, setting, stage.cells, stage.seeds) for stage in (full, images)
-        ]
+        on_images = [overall(study.rows, setting, (stage,)) for stage in (full, images)]
         everywhere = overall(study.rows, setting, (final, others, full))
         shown = [now[setting], then[setting], *on_images, everywhere]
         numbers = ["–" if math.isinf(number) else f"{number:.1f}" for number in shown]
