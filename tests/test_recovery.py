@@ -201,8 +201,9 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_sets_not_selected_by()
     assert names[4] == f"round 1 from {good.name}", "and no second one, since none is better"
     assert names[3].startswith("round 1 from ")
     assert names[2] == "baseline"
-    assert names[5:] == ["screen", "final", "final on STL-10", "winners", "STL-10 in full"]
-    varied, baseline, from_relu, around, pool, final, images, winners, full = found[1:]
+    deciding = ["screen", "final", "final on STL-10", "winners"]
+    assert names[5:] == [*deciding, "Kaiming in both layers", "STL-10 in full"]
+    varied, baseline, from_relu, around, pool, final, images, winners, literal, full = found[1:]
     assert not {question for s in pool.settings for question, _ in s.choices} & set(OF_DATA)
     assert set(pool.settings) >= {*factorial(), *around.settings, *from_relu.settings}
     assert {run.learner for run in baseline.runs()} == {"bp"}
@@ -214,12 +215,15 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_sets_not_selected_by()
     halves = [s.answer("activation") for s in final.settings]
     assert halves.count("relu") == halves.count("tanh") == FINALISTS // 2
     assert images.settings == final.settings
+    assert [s.answer("hidden weights") for s in literal.settings] == ["kaiming"] * 2
+    assert [s.answer("output weights") for s in literal.settings] == ["kaiming"] * 2
+    assert literal.settings[0].answer("residual") == good.answer("residual"), "the winner's"
     assert set(full.settings) == set(final.settings)
     assert full.settings[:WINNERS] == winners.settings, "those that were chosen come first"
     assert (full.datasets, full.areas, full.seeds) == (("stl10",), study.AREAS, final.seeds)
     assert study.deciding(found) == [final, winners], "it comes after the choice"
     assert (len(winners.settings), winners.settings[0]) == (WINNERS, good)
-    seen = {dataset for stage in found[:-2] for dataset in stage.datasets}
+    seen = {dataset for stage in found[:-3] for dataset in stage.datasets}
     assert set(winners.datasets) - seen == {"fashion_mnist", "mnist", "cifar10"}
     wanted = {
         key(run)

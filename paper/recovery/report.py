@@ -19,6 +19,7 @@ from paper.recovery import figures
 from paper.recovery.misfit import READINGS, TABLES, Rows, cells_of, deviations, misfit, run_keys
 from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
 from paper.recovery.study import (
+    AFTERWARDS,
     AREAS,
     BASE,
     EXPERIMENT,
@@ -127,7 +128,7 @@ class Study:
 
     def _ranked(self) -> tuple[Stage, tuple[Setting, ...]] | None:
         for stage in reversed(self.stages):
-            if stage.name == IN_FULL or 0 in stage.areas:
+            if stage.name in AFTERWARDS or 0 in stage.areas:
                 continue
             if best := stage.best(self.rows, len(stage.settings)):
                 return stage, best

@@ -20,8 +20,13 @@ EXPERIMENT = "recovery"
 FINAL, IMAGES, LAST = "final", "final on STL-10", "winners"
 """Names of the stages that decide: the first two the settings of the last, it and the first the
 winner."""
+LITERAL = "Kaiming in both layers"
+"""Name of a stage after them: the text's "Kaiming initialization" at its word, each area for
+itself."""
 IN_FULL = "STL-10 in full"
-"""Name of the stage after them: would five seeds and all K on STL-10 have decided otherwise?"""
+"""Name of the last one: would five seeds and all K on STL-10 have decided otherwise?"""
+AFTERWARDS = (LITERAL, IN_FULL)
+"""Stages that have no part in any choice."""
 BASE = Setting()
 """The setting recovered on Fashion-MNIST."""
 ROUNDS = 3
@@ -90,6 +95,7 @@ class Stage:
 
 
 SMALL = ("digits", "semeion", "usps")
+LARGER = ("fashion_mnist", "mnist", "cifar10", "stl10")
 
 
 def ledgers(place: Place) -> dict[str, Mapping[str, Any]]:
@@ -165,13 +171,16 @@ def stages(rows: Rows) -> Iterator[Stage]:
     ranked_finalists = sorted(
         finalists, key=lambda setting: overall(rows, setting, (final, images))
     )
-    yield Stage(
-        LAST,
-        tuple(ranked_finalists[:WINNERS]),
-        ("fashion_mnist", "mnist", "cifar10", "stl10"),
-        AREAS,
-        (0,),
+    last = Stage(LAST, tuple(ranked_finalists[:WINNERS]), LARGER, AREAS, (0,))
+    yield last
+    best = winner((final, last), rows)
+    if best is None:
+        return
+    literal = tuple(
+        setting.varied("hidden weights", "kaiming").varied("output weights", "kaiming")
+        for setting in (best, BASE)
     )
+    yield Stage(LITERAL, literal, (*SMALL, *LARGER), (1, 4, 16), (0,))
     yield Stage(IN_FULL, tuple(ranked_finalists), ("stl10",), AREAS, seeds, one_by_one=True)
 
 
