@@ -102,6 +102,7 @@ def _registry() -> tuple[dict[str, type[Learner]], dict[str, str]]:
         try:
             learner = point.load()
             _check(learner)
+            version_of(learner)  # of the file as it is loaded, whatever becomes of it
             if learner.name in found:
                 raise ValueError(f"the name {learner.name!r} is taken by {found[learner.name]}")
         except (Exception, SystemExit) as error:  # somebody else's code: the rest still runs
@@ -129,15 +130,19 @@ def _check(learner: object) -> None:
         raise TypeError(f"its Config must derive from sal.Config, got {learner.Config!r}")
     try:
         json.dumps(learner.Config().to_dict(), allow_nan=False)
+        hash(learner.Config())
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{learner.Config.__name__}() must make a configuration of JSON values: {error}"
+            f"{learner.Config.__name__}() must make a configuration of JSON values, with tuples "
+            f"for lists and no dicts: {error}"
         ) from error
 
 
 def is_name(name: str) -> bool:
     """Whether a method may be called so: see ``NAMES``."""
-    return bool(re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name)) and not keyword.iskeyword(name)
+    words = name, name.capitalize()  # None, True and False are words, too, for a class
+    allowed = re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name)
+    return bool(allowed) and not any(map(keyword.iskeyword, words))
 
 
 @cache

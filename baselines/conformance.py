@@ -374,8 +374,10 @@ def problems(method: type[Learner]) -> dict[str, str]:
     Only that it cannot be built, where it cannot.
     """
     found: dict[str, str] = {}
+    tried = "its configurations"
     try:
         for config in configs(method):
+            tried = str(config)
             learner = build(method, config)
             named = [*learner.named_parameters(), *learner.named_buffers()]
             inside = [name for name, _ in named if name not in learner.tensors()]
@@ -384,15 +386,15 @@ def problems(method: type[Learner]) -> dict[str, str]:
                 f"{', '.join(inside)} are in submodules, which are not seen: register them on the "
                 "learner, or derive from baselines.gradient.GradientLearner",
             )
-    except Exception as error:  # somebody else's code
-        why = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # somebody else's code
+        why = f"{type(error).__name__}: {error}, of {tried}"
         return {"It can be built, as it is and deep, and holds its tensors itself.": why}
     for function in CHECKS:
         sentence = function.__doc__.splitlines()[0]
         try:
             for config in configs(method):
                 function(method, config)
-        except Exception as error:  # somebody else's code: whatever it raises, the others are run
+        except (Exception, SystemExit) as error:  # whatever it raises, the others are run
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
             found[sentence] = f"{kind}{error}"
         else:
@@ -400,7 +402,7 @@ def problems(method: type[Learner]) -> dict[str, str]:
     sentence = "On Digits it reaches the accuracy that it states for itself."
     try:
         found[sentence] = floor_problem(method) or ""
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found[sentence] = f"{type(error).__name__}: {error}"
     return found
 

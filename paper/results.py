@@ -157,7 +157,7 @@ def identity(row: dict[str, Any]) -> str:
     try:  # fields added since the row was written take their defaults
         config = learner_class(row["learner"]).Config.from_dict(row["config"]).to_dict()
         protocol = Protocol.from_dict(row["protocol"]).to_dict()
-    except (ValueError, TypeError):  # a method or configuration that is not here: no run's result
+    except Exception:  # a method or configuration that is not here, or is refused: no run's result
         return _canonical(row)
     return _canonical({**row, "config": config, "protocol": protocol})
 
@@ -181,7 +181,7 @@ def label_of(row: Mapping[str, Any]) -> str:
     """The label of a row's run, or as much of it as can be told here."""
     try:
         return run_of(row).label
-    except (ValueError, TypeError):
+    except Exception:  # a plug-in's configuration may refuse it in any way
         return f"{row['dataset']} {row['learner']} seed {row['seed']}"
 
 

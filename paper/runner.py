@@ -123,6 +123,8 @@ def make(
                 run, _, checkpoint = job
                 if error is None and identity(row) != key(run):
                     error = f"the backend gives it the row of another run, {identity(row)}"
+                if error is None and (why := why_stale(row, None)):
+                    error = f"{why}: its file changed meanwhile, start the command anew"
                 if error is None:
                     error = _kept(row, ledger)
                 if error is None:
@@ -240,7 +242,7 @@ def _explain(
 def _checkpoint(place: Place, run: Run, task: Task) -> Path:
     version = version_of(learner_class(run.learner))
     name = f"{key(run)} {version} {known_digest(find(run.dataset))} {task.device}"
-    name += f" {task.probe}" if task.probe else ""
+    name += f" {task.made_with}" + (f" {task.probe}" if task.probe else "")
     return place.checkpoints() / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.pt"
 
 

@@ -155,14 +155,49 @@ def _check(
     if unknown:
         raise ValueError(
             "the compiled engine knows direct and chained errors of layers whose samples take one "
-            "area each, mixed by gates only with chained errors, without masks, weight decay or "
-            "learned feedback; take another engine"
+            "area each, mixed by gates only with chained errors, without masks, weight decay, "
+            "learned feedback, or a stand-in for several areas' weights; take another engine"
         )
+    _check_shapes(layers, rule)
     if last.activation != "linear" or last.residual != "none":
         raise ValueError(
             "the output layer must be linear and without a residual connection; got "
             f"{last.activation}, {last.residual}"
         )
+
+
+def _check_shapes(layers: Sequence[Layer], rule: Rule) -> None:
+    """Raises ValueError unless the layers' tensors fit each other."""
+    R, _, inputs, _ = layers[0].weight_RKDH.shape
+    classes = layers[-1].weight_RKDH.shape[3]
+    for index, layer in enumerate(layers):
+        _, K, D, H = layer.weight_RKDH.shape
+        F = 0 if layer.router_RDF is None else layer.router_RDF.shape[-1]
+        wanted = {
+            "weight_RKDH": (R, K, inputs, H),
+            "bias_RKH": (R, K, H),
+            "feedback_RCH": (R, classes, H),
+            "backward_RDH": (R, D, H),
+            "router_RDF": (R, D, F),
+            "router_bias_RF": (R, F),
+            "prototypes_RKF": (R, K, F),
+        }
+        for name, shape in wanted.items():
+            tensor = getattr(layer, name)
+            if tensor is not None and tuple(tensor.shape) != shape:
+                given = tuple(tensor.shape)
+                raise ValueError(f"layer {index}: {name} must be {shape}, got {given}")
+        if rule.credit == "direct" and layer.feedback_RCH is None and H != classes:
+            raise ValueError(
+                f"layer {index} has no feedback, takes the output's error as it is, and needs as "
+                f"many outputs as there are classes, {classes}; got {H}"
+            )
+        if layer.residual != "none" and D != H:
+            raise ValueError(
+                f"layer {index} has a residual connection, and needs as many outputs as inputs; "
+                f"got {D} inputs and {H} outputs"
+            )
+        inputs = H
 
 
 def _known(layer: Layer) -> bool:
@@ -174,6 +209,8 @@ def _known(layer: Layer) -> bool:
         return False
     routed = (layer.router_RDF is not None) != (layer.salt_RD is not None)
     masked = layer.mask_RDH is not None or layer.head_RHC is not None
+    if several and layer.backward_RDH is not None:
+        return False
     return mixes_one and not masked and (routed or not several)
 
 

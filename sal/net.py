@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sal import areas, mixture
-from sal.config import one_of
+from sal.config import NORMS, one_of
 from sal.hashing import areas_by_hash
 from sal.streams import Streams
 
@@ -86,6 +86,8 @@ class Rule:
     def __post_init__(self) -> None:
         one_of("credit", self.credit, ("direct", "chained", "local"))
         one_of("signal", self.signal, ("error", "target"))
+        one_of("area_norm", self.area_norm, NORMS)
+        one_of("balance", self.balance, mixture.BALANCES)
 
 
 class Trace(NamedTuple):

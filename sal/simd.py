@@ -234,12 +234,16 @@ def add_update(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like):
     Without AVX-512 row by row, so that C is read and written in its order and the processor fetches
     ahead; tiles of several rows wait for memory at each of them.
     """
-    size = like.itemsize
-    if _WIDE or columns < _FLAT_WIDTH * (BYTES // size):
+    if _WIDE or columns < _FLAT_WIDTH * (BYTES // like.itemsize):
         add_product(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like)
-        return
+    else:
+        _row_by_row(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like)
+
+
+@njit
+def _row_by_row(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like):
     for i in range(rows):
-        c_i, a_i = c + i * ldc * size, a + i * a_row * size
+        c_i, a_i = c + i * ldc * like.itemsize, a + i * a_row * like.itemsize
         add_product(c_i, ldc, a_i, a_row, a_t, b, ldb, 1, n, columns, like)
 
 

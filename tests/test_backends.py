@@ -471,6 +471,34 @@ def test_an_error_in_other_peoples_code_is_told_with_its_line():
     )
 
 
+def test_a_run_that_wants_to_end_the_process_ends_alone():
+    def of_a_plugin(job, on_epoch):
+        raise SystemExit("no licence")
+
+    _, why = backends.outcome(of_a_plugin, None, None)
+    assert why.startswith("SystemExit: no licence")
+
+
+def test_a_row_of_another_version_of_its_method_is_refused(tmp_path):
+    class Elsewhere(Here):
+        def carry_out(self, jobs, work, on_epoch):
+            for job, row, error in super().carry_out(jobs, work, on_epoch):
+                yield job, row | {"learner_version": "1+edited"}, error
+
+    rows, failed = made_by(Elsewhere(), tmp_path, [RUNS[0]])
+    assert rows == {}
+    (why,) = failed.values()
+    assert "made by version 1+edited of bp" in why and "start the command anew" in why
+
+
+def test_a_checkpoint_of_other_code_is_not_gone_on_with(tmp_path, monkeypatch):
+    place = paths.Place(tmp_path, published=True)
+    here = runner._checkpoint(place, LONG, runner.Task.now("table2", "cpu"))
+    assert here == runner._checkpoint(place, LONG, runner.Task.now("table2", "cpu"))
+    monkeypatch.setattr(runner, "MADE_WITH", "code ffff")
+    assert here != runner._checkpoint(place, LONG, runner.Task.now("table2", "cpu"))
+
+
 def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "MADE_WITH", "code ffff")
     rows, failed = made_by(Processes(), tmp_path, [RUNS[0]])

@@ -292,6 +292,7 @@ UNKNOWN = {
     "gates of what prototypes score": ({"experts": 1}, {"credit": "chained", "area_norm": "batch"}),
     "gates with direct errors": ({"experts": 1, "prototypes_RKF": None}, {}),
     "another number of scores": ({"prototypes_RKF": None}, {}),
+    "a stand-in for several areas": ({"backward_RDH": torch.zeros(3, D, 33)}, {}),
 }
 
 
@@ -303,6 +304,29 @@ def test_what_the_compiled_engine_does_not_know_is_refused(case):
     with pytest.raises(ValueError, match="the compiled engine knows direct and chained errors"):
         rule = Rule(**{"credit": "direct"} | of_rule)
         compiled.train(layers, rule, *data(), B, 0.05)
+
+
+SHAPES = {
+    "feedback": ({"feedback_RCH": torch.zeros(3, C + 1, 33)}, r"feedback_RCH must be \(3, 5, 33\)"),
+    "bias": ({"bias_RKH": torch.zeros(3, 1, 33)}, r"bias_RKH must be \(3, 30, 33\)"),
+    "weights": ({"weight_RKDH": torch.zeros(3, 30, D, 32)}, r"layer 0: bias_RKH must be"),
+    "router": ({"router_RDF": torch.zeros(3, D - 1, C)}, r"router_RDF must be \(3, 20, 5\)"),
+    "prototypes": ({"prototypes_RKF": torch.zeros(3, 30, 9)}, r"prototypes_RKF must be"),
+    "no feedback": ({"feedback_RCH": None}, "as many outputs as there are classes, 5; got 33"),
+    "residual": ({"residual": "after"}, "got 20 inputs and 33 outputs"),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_layers_whose_tensors_do_not_fit_each_other_are_refused(case):
+    of_layer, message = SHAPES[case]
+    learner = build("sal")
+    first, *others = learner.layers(learner.tensors())
+    before = digests(learner)
+    with pytest.raises(ValueError, match=message):
+        layers = [dataclasses.replace(first, **of_layer), *others]
+        compiled.train(layers, learner.rule, *data(), B, 0.05)
+    assert digests(learner) == before
 
 
 def test_a_mixture_that_does_not_learn_by_the_gradient_is_refused_in_pytorch():
@@ -320,6 +344,10 @@ def batch_of_pixels():
 def test_there_is_no_other_credit_than_direct_chained_and_local():
     with pytest.raises(ValueError, match="credit must be one of"):
         Rule(credit="telepathy")
+    with pytest.raises(ValueError, match="area_norm must be one of"):
+        Rule(credit="direct", area_norm="bach")
+    with pytest.raises(ValueError, match="balance must be one of"):
+        Rule(credit="direct", balance="even")
 
 
 @nets

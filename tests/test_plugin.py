@@ -1,5 +1,7 @@
 """Adding a method by the four steps of ``baselines/README.md``, up to a fresh environment."""
 
+import dataclasses
+import hashlib
 import importlib
 import re
 import subprocess
@@ -12,8 +14,8 @@ from pathlib import Path
 import pytest
 from rows import row
 
-from baselines import BP, conformance, new, version_of
-from paper.results import is_current, why_stale
+from baselines import BP, BPConfig, conformance, learner_class, learners, new, version_of
+from paper.results import identity, is_current, label_of, why_stale
 from sal import Learner
 from sal.run import Run
 
@@ -78,12 +80,52 @@ def test_results_of_other_code_of_a_plugin_than_now_are_stale(tmp_path, module, 
     assert "made by version 1+" in why_stale(old, None)
 
 
+def test_a_method_is_known_by_its_file_as_it_was_loaded(tmp_path, module, plugins):
+    (code,) = python_blocks()
+    path = tmp_path / "sal_edited.py"
+    path.write_text(code)
+    plugins(sign_bp=module(path))
+    before = path.read_bytes()
+    method = learner_class("sign_bp")
+    path.write_text(code + "# and more\n")
+    assert version_of(method) == f"1+{hashlib.sha256(before).hexdigest()[:12]}"
+
+
+def test_a_configuration_that_refuses_an_old_row_in_any_way_stops_nothing(plugins):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Refusing(BPConfig):
+        def __post_init__(self):
+            assert self.hidden != (7,), "seven is out"
+
+    class Mine(BP):
+        name, Config = "mine", Refusing
+
+    plugins(mine=Mine)
+    old = row(Run(dataset="digits", learner="mine", config=BPConfig(hidden=(7,)), seed=3), 50.0)
+    assert identity(old)
+    assert label_of(old) == "digits mine seed 3"
+
+
+def test_a_configuration_that_cannot_be_compared_is_left_out(plugins):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Unhashable(BPConfig):
+        schedule: dict = dataclasses.field(default_factory=dict)
+
+    class Mine(BP):
+        name, Config = "mine", Unhashable
+
+    plugins(mine=Mine)
+    with pytest.warns(UserWarning, match="with tuples for lists and no dicts"):
+        assert "mine" not in learners()
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("sal", "there is a method 'sal' already"),
         ("My Rule", "lower-case letters"),
         ("class", "lower-case letters"),
+        ("none", "lower-case letters"),
         ("../up", "lower-case letters"),
         ("a_", "lower-case letters"),
         ("repro", "is another distribution's name"),

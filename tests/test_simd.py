@@ -22,13 +22,20 @@ def product(c, a, a_row, a_t, b):
     )  # fmt: skip
 
 
-@njit
-def update(c, a, b):
+def updating(kernel):
     """C += A^T B, as weights are updated."""
-    add_update(
-        c.ctypes.data, c.shape[1], a.ctypes.data, 1, a.shape[1], b.ctypes.data, b.shape[1],
-        c.shape[0], b.shape[0], c.shape[1], c,
-    )  # fmt: skip
+
+    @njit
+    def update(c, a, b):
+        kernel(
+            c.ctypes.data, c.shape[1], a.ctypes.data, 1, a.shape[1], b.ctypes.data, b.shape[1],
+            c.shape[0], b.shape[0], c.shape[1], c,
+        )  # fmt: skip
+
+    return update
+
+
+update, update_by_rows = updating(add_update), updating(simd._row_by_row)
 
 
 @njit
@@ -91,9 +98,11 @@ def test_an_update_is_the_product_bit_for_bit(dtype):
     for m, n, h in itertools.product((1, 5, 32), (1, 2, 16), (10, 64, 100, 256)):
         a, b, c = draw(dtype, n, m), draw(dtype, n, h), draw(dtype, m, h, seed=1)
         ours, expected = c.copy(), c.copy()
+        by_rows = c.copy()
         update(ours, a, b)
+        update_by_rows(by_rows, a, b)  # on every processor
         product(expected, a, 1, m, b)
-        assert ours.tobytes() == expected.tobytes() != c.tobytes()
+        assert ours.tobytes() == by_rows.tobytes() == expected.tobytes() != c.tobytes()
 
 
 @types

@@ -81,11 +81,11 @@ def outcome(work: Work, job: Job, on_epoch: OnEpoch) -> tuple[Result | None, str
     """Result and error of ``work``: one job's error is told with its name, the others go on."""
     try:
         return work(job, on_epoch), None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # somebody else's code
         return None, f"{type(error).__name__}: {error}{_where(error)}"
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The innermost line of neither this suite nor PyTorch that an error came from, if any."""
     ours = [*(REPOSITORY / package for package in PACKAGES), Path(torch.__file__).parent]
     frames = [

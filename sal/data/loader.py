@@ -218,6 +218,8 @@ def _first_that_works(
             arrays = read(partial, list(spec.counts))
             dataset = _verified(spec, arrays, known, source.name, _remedy(source))
             remove(scratch)
+            if known is None:  # before the file is there: one without a digest is not trusted
+                _record(spec, root, dataset.sha256, source)
             os.replace(partial, root / spec.file)
         except FetchError as error:
             reasons += error.reasons
@@ -233,8 +235,6 @@ def _first_that_works(
             why = f"it can't be parsed ({type(error).__name__}: {error})."
             corrupt = _corrupt(spec, source.name, why, known, "none", _remedy(source))
         else:
-            if known is None:
-                _record(spec, root, dataset.sha256, source)
             if source.online:
                 shutil.rmtree(folder, ignore_errors=True)
             return dataset
