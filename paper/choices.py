@@ -262,7 +262,7 @@ BECAUSE = {
     "router rate": "one rate is what the text says, and that the router learns. In the final on "
     "Digits, Semeion and USPS a frozen router fits a little better (4.8 against 5.1)",
     "prototypes": "it is plausible. The study cannot tell: at unit length the misfit changes by a "
-    "tenth of itself at most",
+    "quarter of itself at most",
     "pixels": "with [0, 1] the baseline is much worse than published; "
     "its misfit over Digits, Semeion and USPS is 67, against 1.8 with ours",
     "size": "it fits the baseline (misfit 1.8). 14 x 14 fits it a little better (1.1), but not SAL "

@@ -116,35 +116,44 @@ def gap_grows_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
     return judge(asked, steps)
 
 
-def degrades_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
+def degrades_with_depth(ledgers: Ledgers, recipe: str, beyond: str | None = None) -> Finding:
     """Points that the baseline loses from the middle one of the depths that were run to the last.
 
-    But on Semeion, where the paper says that it improves steadily.
+    But on Semeion, where the paper says that it improves steadily. ``beyond``: more than another
+    method loses.
     """
     if recipe == "tuned":
         return NOT_ASKED
     asked, depths = {}, scaling.EXPERIMENTS["figure2"].values
     for dataset in (name for name in scaling.PAPERS if name != "semeion"):
         bp = _scaled(ledgers, recipe, "figure2", dataset, "Baseline")
-        if len(bp) < 3:
+        other = beyond and _scaled(ledgers, recipe, "figure2", dataset, beyond)
+        if len(bp) < 3 or (beyond and not bp.keys() <= other.keys()):
             asked[dataset, "middle depth − deepest"] = None
             continue
         middle, deepest = list(bp)[len(bp) // 2], max(bp)
         deeper = ", ".join(str(depth) for depth in depths if depth > deepest)
         what = f"depth {middle} − depth {deepest}{f' ({deeper} not run)' if deeper else ''}"
-        asked[dataset, what] = paired(bp[middle], bp[deepest])
+        if other:
+            what = f"Baseline − {beyond}, {what}"
+            lost = (differences(net[middle], net[deepest]) for net in (bp, other))
+            asked[dataset, what] = paired(*lost)
+        else:
+            asked[dataset, what] = paired(bp[middle], bp[deepest])
     finding = judge(asked)
     compared = "; ".join(f"{DATASETS[name].title}: {what}" for name, what in finding.comparisons)
     return replace(finding, evidence=f"{finding.evidence}; {compared}") if compared else finding
 
 
-def improves_with_depth(ledgers: Ledgers, recipe: str) -> Finding:
-    """Points that the baseline gains on Semeion from each depth that was run to the next."""
-    bp = _scaled(ledgers, recipe, "figure2", "semeion", "Baseline")
+def improves_with_depth(ledgers: Ledgers, recipe: str, column: str) -> Finding:
+    """Points that a method gains on Semeion from each depth that was run to the next."""
+    of_depth = _scaled(ledgers, recipe, "figure2", "semeion", column)
     return judge(
         {
-            ("semeion", f"depth {deeper} − depth {depth}"): paired(bp[deeper], bp[depth])
-            for depth, deeper in pairwise(bp)
+            ("semeion", f"depth {deeper} − depth {depth}"): paired(
+                of_depth[deeper], of_depth[depth]
+            )
+            for depth, deeper in pairwise(of_depth)
         }
     )
 
@@ -286,8 +295,8 @@ def conflicts_less(ledgers: Ledgers, recipe: str, others: Sequence[str]) -> Find
     """How much more the updates of two classes conflict in another method: first layer, all epochs.
 
     Conflict: the mean of max(0, -cosine) over pairs of classes; of the epochs where it is defined.
-    Updates of samples in areas of their own do not meet, whoever chose the areas: so SAL has to
-    conflict less than with areas by a hash of the input, too.
+    Updates of samples in areas of their own do not meet, whoever chose the areas: what is the
+    router's is told by areas that a hash of the input chooses.
     """
     conflict = _probed(ledgers, recipe, "conflict:layer0")
     return judge(

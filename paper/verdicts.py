@@ -63,7 +63,8 @@ def judge(asked: Comparisons, steps: Comparisons | None = None) -> Finding:
     turns = sum(each.sign == -1 for each in back.values())
     count = f"{len(found)} of {len(found) + len(missing)}" if missing else str(len(found))
     text = f"{count} comparison{'s' if count != '1' else ''} on {_coverage(asked, found)}: "
-    text += f"{shown} show it, {against} the opposite, {len(found) - shown - against} neither"
+    neither = len(found) - shown - against
+    text += f"{shown} show it, {against} the opposite after Holm's correction, {neither} neither"
     if few := sum(each.n < SEEDS for each in found.values()):
         text += f" ({few} with too few seeds)"
     if missing:

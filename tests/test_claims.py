@@ -308,6 +308,14 @@ def test_degradation_is_from_the_middle_to_the_deepest_and_not_of_semeion(
     assert verdict(place, "On Semeion the baseline improves steadily with depth") == NOT
 
 
+@pytest.mark.parametrize(("deepest", "expected"), [(46, HOLDS), (30, NOT)])
+def test_sal_is_stable_if_it_loses_less_than_the_baseline(place, deepest, expected):
+    scaled(place, "figure2", "stl10", "bp", {2: 30, 8: 40, 32: 35})
+    assert verdict(place, "SAL degrades less with depth than the baseline") == OPEN
+    scaled(place, "figure2", "stl10", "sal", {2: 30, 8: 48, 32: deepest})
+    assert verdict(place, "SAL degrades less with depth than the baseline") == expected
+
+
 def test_an_improvement_that_breaks_off_and_comes_again_is_not_steady(place):
     scaled(place, "figure2", "semeion", "bp", {2: 50, 4: 60, 8: 40, 16: 70})
     claim = "On Semeion the baseline improves steadily with depth"
@@ -334,6 +342,9 @@ def test_a_net_that_diverges_with_depth_degrades(place):
 def test_improving_on_semeion_and_width(place, gain, expected):
     scaled(place, "figure2", "semeion", "bp", {2**n: 50 + gain * n for n in range(1, 5)})
     assert verdict(place, "On Semeion the baseline improves steadily with depth") == expected
+    assert verdict(place, "On Semeion SAL improves steadily with depth") == OPEN
+    scaled(place, "figure2", "semeion", "sal", {2**n: 50 + gain * n for n in range(1, 5)})
+    assert verdict(place, "On Semeion SAL improves steadily with depth") == expected
     scaled(place, "figure3", "semeion", "sal", {256 * 2**n: 60 + gain * n for n in range(5)})
     scaled(place, "figure3", "semeion", "bp", {256 * 2**n: 59 - gain * n for n in range(5)})
     assert verdict(place, "Width raises SAL's bound") == expected
@@ -509,8 +520,9 @@ def test_costs_are_operations_and_time(place):
 
 @pytest.mark.parametrize(("sal", "expected"), [(0.1, HOLDS), (0.5, NOT)])
 def test_interference_is_compared_where_it_is_defined(place, sal, expected):
-    claim, beside = (
-        "Routing reduces the interference of gradients",
+    claim, further, beside = (
+        "Areas reduce the interference of gradients",
+        "Which area a sample takes reduces it further",
         "There is less interference than in a mixture of experts",
     )
     cells = mechanism.runs({}, ["digits"])
@@ -522,18 +534,18 @@ def test_interference_is_compared_where_it_is_defined(place, sal, expected):
             write(place, mechanism.EXPERIMENT, [row(run, 50, history=history)])
     dead = row(cells["digits", "published", "MoE-4"][0], 50, history={"conflict:layer0": [None]})
     write(place, mechanism.EXPERIMENT, [dead])
-    assert verdict(place, claim) == expected
+    assert verdict(place, claim) == verdict(place, further) == expected
     assert CLAIMS[beside].ask(Ledgers(place), "published").comparisons
 
 
 def test_a_hash_that_conflicts_as_little_takes_the_merit_from_the_router(place):
-    claim = "Routing reduces the interference of gradients"
     for (_, _, column), runs in mechanism.runs({}, ["digits"]).items():
         value = 0.3 if column in ("Baseline", "SAL-1") else 0.1
         for run in runs:
             history = {"conflict:layer0": [spread(value, run.seed)]}
             write(place, mechanism.EXPERIMENT, [row(run, 50, history=history)])
-    assert verdict(place, claim) == OPEN
+    assert verdict(place, "Areas reduce the interference of gradients") == HOLDS
+    assert verdict(place, "Which area a sample takes reduces it further") == OPEN
 
 
 @pytest.mark.parametrize(("sal", "expected"), [(0.1, HOLDS), (-0.3, NOT)])
