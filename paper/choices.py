@@ -232,8 +232,8 @@ BECAUSE = {
     "7.5. It is the spread of U(-1, 1). N(0, 1) fits Fashion-MNIST and MNIST better and the other "
     "five sets worse",
     "hidden weights": "Kaiming's rule makes this of all areas' weights as one tensor. The study "
-    "cannot tell it from 0.01 · N(0, 1); Kaiming weights for each area are ruled out (misfit above "
-    "115)",
+    "cannot tell it from 0.01 · N(0, 1); Kaiming weights for each area by itself miss Digits by "
+    "far (misfit 60 and more on Digits, Semeion and USPS)",
     "output weights": "the best fit of the study has them. They decide the accuracy of Digits and "
     "Semeion, on Semeion at the same loss: with these SAL-1 in the base has 53 % on Digits at "
     "about the published loss, with PyTorch's Linear 18 % at a higher one; the paper has 36 %",

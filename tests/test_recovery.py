@@ -7,10 +7,19 @@ import pytest
 import torch
 
 from paper import paths
-from paper.cells import SEEDS
+from paper.cells import FLOOR, SEEDS
 from paper.recovery import __main__ as command
 from paper.recovery import report, study
-from paper.recovery.misfit import TABLES, best_epoch, deviations, last, misfit, running, target
+from paper.recovery.misfit import (
+    TABLES,
+    best_epoch,
+    deviations,
+    last,
+    misfit,
+    of_their_code,
+    running,
+    target,
+)
 from paper.recovery.settings import (
     FACTORIAL,
     OF_DATA,
@@ -153,6 +162,17 @@ def test_the_misfit_is_the_mean_square_over_cells_and_metrics():
     expected = (1 + 0 + 1 + 4 + 4 + 9) / 6
     assert misfit(rows, BASE, cells, (0,)) == pytest.approx(expected)
     assert math.isinf(misfit(rows, BASE, [*cells, ("usps", 1)], (0,)))
+
+
+def test_what_the_authors_own_code_would_have():
+    score, within = of_their_code([("fashion_mnist", 1)], 5)
+    floors_hold = 0.4 * 0.11**2 / FLOOR["accuracy"] ** 2 / len(TABLES)  # its losses have no spread
+    assert score == pytest.approx(floors_hold, rel=0.1)
+    assert within == pytest.approx(3, abs=0.01)
+    # Semeion's spreads are above the floors: (1/5 + 1/n) * E[4 / chi^2 of 4] = (1/5 + 1/n) * 2.
+    five, one = (of_their_code([("semeion", 1)], n, draws=200_000)[0] for n in (5, 1))
+    assert five == pytest.approx(0.8, rel=0.2)
+    assert one / five == pytest.approx(3, rel=0.1)
 
 
 def test_a_run_that_diverged_counts_as_the_worst_and_not_as_missing():

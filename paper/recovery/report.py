@@ -16,7 +16,16 @@ from rich.console import Console
 from paper import paths, render
 from paper.cells import ROUNDING, SEEDS
 from paper.recovery import figures
-from paper.recovery.misfit import READINGS, TABLES, Rows, cells_of, deviations, misfit, run_keys
+from paper.recovery.misfit import (
+    READINGS,
+    TABLES,
+    Rows,
+    cells_of,
+    deviations,
+    misfit,
+    of_their_code,
+    run_keys,
+)
 from paper.recovery.settings import FACTORIAL, QUESTIONS, Setting, variations
 from paper.recovery.study import (
     AFTERWARDS,
@@ -26,7 +35,9 @@ from paper.recovery.study import (
     FINAL,
     IMAGES,
     IN_FULL,
+    LARGER,
     LAST,
+    SMALL,
     Stage,
     deciding,
     ledgers,
@@ -335,6 +346,19 @@ def _readings(study: Study) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _yardstick(study: Study) -> str:
+    """What the authors' own code would have, by the sets and seeds of the stages that decide."""
+    lines = _head("data sets", "seeds", "misfit", "within 2")
+    every = (*SMALL, *LARGER)
+    for datasets, seeds in product((SMALL, every), (SEEDS, 1)):
+        cells = list(product(datasets, AREAS))
+        score, within = of_their_code(cells, seeds)
+        count = f"{within:.0f} of {len(cells) * len(TABLES)}"
+        titles = "all seven" if datasets == every else ", ".join(_titles(datasets))
+        lines.append(f"| {titles} | {seeds} | {score:.1f} | {count} |")
+    return "\n".join(lines) + "\n"
+
+
 def _questions(study: Study) -> str:
     """Every question and option, with the line of code that it would be."""
     lines = _head("question", "option", "the line of code")
@@ -346,6 +370,7 @@ def _questions(study: Study) -> str:
 
 
 BLOCKS: dict[str, Callable[[Study], str]] = {
+    "yardstick": _yardstick,
     "stages": _stages,
     "ranking": _ranking,
     "outcome": _outcome,
