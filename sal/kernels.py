@@ -288,7 +288,7 @@ def _visit(w, D, H, x_old, delta_old, n_old, x_new, out, n_new, like):
     for d in range(0, D, block):
         n, w_d = min(block, D - d), w + d * H * size
         x, to_next_row, to_next_sample = x_old + d * size, 1, D
-        if turned.size > 0:
+        if turned.size > 0:  # asked in each round, so that its memory lives as long as the loop
             _turn(turned, x, n_old, n, D, like)
             x, to_next_row, to_next_sample = turned.ctypes.data, n_old, 1
         if n_old > 0:
