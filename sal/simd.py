@@ -23,6 +23,9 @@ BYTES = 64
 """Width of a vector: one AVX-512 register, two of AVX2, four of NEON. The same on all, since the
 order of ``dots`` depends on it."""
 
+HALF_A_CACHE = 16384
+"""Half of the bytes of a first-level cache."""
+
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -232,9 +235,11 @@ def add_update(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like):
     """``add_product`` for a C that is not in the first-level cache: the same bits.
 
     Without AVX-512 row by row, so that C is read and written in its order and the processor fetches
-    ahead; tiles of several rows wait for memory at each of them.
+    ahead; tiles of several rows wait for memory at each of them. But only while B stays in that
+    cache, since each row of C needs all of it.
     """
-    if _WIDE or columns < _FLAT_WIDTH * (BYTES // like.itemsize):
+    narrow = columns < _FLAT_WIDTH * (BYTES // like.itemsize)
+    if _WIDE or narrow or n * columns * like.itemsize > HALF_A_CACHE:
         add_product(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like)
     else:
         _row_by_row(c, ldc, a, a_row, a_t, b, ldb, rows, n, columns, like)

@@ -95,7 +95,7 @@ def test_the_tiles_of_every_processor_give_the_same_bits(dtype, shapes):
 
 @types
 def test_an_update_is_the_product_bit_for_bit(dtype):
-    for m, n, h in itertools.product((1, 5, 32), (1, 2, 16), (10, 64, 100, 256)):
+    for m, n, h in itertools.product((1, 5, 32), (1, 2, 16, 33), (10, 64, 100, 256)):
         a, b, c = draw(dtype, n, m), draw(dtype, n, h), draw(dtype, m, h, seed=1)
         ours, expected = c.copy(), c.copy()
         by_rows = c.copy()
