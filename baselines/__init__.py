@@ -129,8 +129,9 @@ def _check(learner: object) -> None:
     if not issubclass(learner.Config, Config):
         raise TypeError(f"its Config must derive from sal.Config, got {learner.Config!r}")
     try:
-        json.dumps(learner.Config().to_dict(), allow_nan=False)
-        hash(learner.Config())
+        config = learner.Config()
+        json.dumps(config.to_dict(), allow_nan=False)
+        hash(config)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{learner.Config.__name__}() must make a configuration of JSON values, with tuples "
