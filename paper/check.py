@@ -103,7 +103,7 @@ def rerun_problem(row: dict[str, Any], device: str = "cpu") -> str | None:
     label = label_of(row)
     try:
         run = run_of(row)
-    except Exception as error:  # a plug-in's configuration may refuse it in any way
+    except (ValueError, TypeError) as error:
         return f"{label}: cannot be made again: {error}"
     again = run_row(run, Task.now(row["experiment"], device, probe=PROBES.get(row["experiment"])))
     if _machine(row) == _machine(again):

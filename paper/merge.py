@@ -78,7 +78,7 @@ def _is_foreign(row: Row) -> bool:
     try_out = row["experiment"] == convergence.EXPERIMENT and epochs != Protocol.epochs
     try:
         run_of(row)
-    except Exception:  # a plug-in's configuration may refuse it in any way
+    except (ValueError, TypeError):
         return True
     from_elsewhere = row["learner"] not in BUILT_IN_NAMES
     return try_out or from_elsewhere or row["git_dirty"] is not False

@@ -20,6 +20,7 @@ import pandas as pd
 
 from baselines import learner_class, version_of
 from paper import paths
+from sal.config import Config
 from sal.data import DataError, find, known_digest
 from sal.run import Run
 from sal.train import Protocol
@@ -155,9 +156,9 @@ def load(experiment: str = "table2", place: paths.Place | None = None) -> pd.Dat
 def identity(row: dict[str, Any]) -> str:
     """What makes a row the result of a run: equal to ``key`` of that run."""
     try:  # fields added since the row was written take their defaults
-        config = learner_class(row["learner"]).Config.from_dict(row["config"]).to_dict()
+        config = _config_of(row).to_dict()
         protocol = Protocol.from_dict(row["protocol"]).to_dict()
-    except Exception:  # a method or configuration that is not here, or is refused: no run's result
+    except (ValueError, TypeError):  # a method or configuration that is not here: no run's result
         return _canonical(row)
     return _canonical({**row, "config": config, "protocol": protocol})
 
@@ -171,17 +172,25 @@ def run_of(row: Mapping[str, Any]) -> Run:
     return Run(
         dataset=row["dataset"],
         learner=row["learner"],
-        config=learner_class(row["learner"]).Config.from_dict(row["config"]),
+        config=_config_of(row),
         seed=row["seed"],
         protocol=Protocol.from_dict(row["protocol"]),
     )
+
+
+def _config_of(row: Mapping[str, Any]) -> Config:
+    method = learner_class(row["learner"])
+    try:
+        return method.Config.from_dict(row["config"])
+    except Exception as error:  # a plug-in may refuse what it took before, in any way
+        raise ValueError(f"{row['learner']} refuses its configuration: {error}") from error
 
 
 def label_of(row: Mapping[str, Any]) -> str:
     """The label of a row's run, or as much of it as can be told here."""
     try:
         return run_of(row).label
-    except Exception:  # a plug-in's configuration may refuse it in any way
+    except (ValueError, TypeError):
         return f"{row['dataset']} {row['learner']} seed {row['seed']}"
 
 

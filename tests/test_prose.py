@@ -119,9 +119,10 @@ def verdicts():
 
 
 def test_verdicts_on_what_the_paper_says_are_counted_as_the_page_has_them():
+    told = verdicts()
     papers = [name for name, claim in CLAIMS.items() if not claim.says.startswith("ours")]
     counts = [
-        [sum(verdicts()[name][n].startswith(f"**{each}**") for name in papers) for n in (0, 1)]
+        [sum(told[name][n].startswith(f"**{each}**") for name in papers) for n in (0, 1)]
         for each in (HOLDS, NOT, OPEN)
     ]
     (holds, tuned_holds), (nots, tuned_nots), (opens, tuned_opens) = counts
@@ -138,10 +139,10 @@ def test_overfitting_is_counted_as_the_page_of_claims_has_it():
         told.search(PAPER, PAPER.index(start)).groups()
         for start in ("The paper's sentence on **overfitting**", "nets of one hidden layer it is")
     )
-    published = verdicts()["Deep, SAL overfits less than backpropagation"][0]
+    cells_of = verdicts()
+    published = cells_of["Deep, SAL overfits less than backpropagation"][0]
     total, shown, _ = re.search(counts, published).groups()
     assert deep == (shown, total)
-    total, _, opposite = re.search(
-        counts, verdicts()["SAL overfits less than backpropagation"][1]
-    ).groups()
+    tuned_nets = cells_of["SAL overfits less than backpropagation"][1]
+    total, _, opposite = re.search(counts, tuned_nets).groups()
     assert shallow == (opposite, total)
