@@ -41,7 +41,7 @@ TANH = Setting.of({"activation": "tanh", "divisor": "count"})
 def row(accuracy=50.0, train_loss=1.0, val_loss=1.1, status="ok", **changes):
     return {
         "status": status, "accuracy": accuracy, "train_loss": train_loss, "val_loss": val_loss,
-        **changes,
+        "device": "cpu", **changes,
     }  # fmt: skip
 
 
@@ -259,6 +259,32 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_sets_not_selected_by()
     )  # fmt: skip
 
 
+def test_settings_that_five_seeds_on_stl10_would_have_sent_on_are_run_where_the_winners_were():
+    good, fitting = factorial()[77], set()
+
+    def fits(setting, *datasets):
+        fitting.update(map(key, setting.runs(datasets, study.AREAS, range(SEEDS))))
+
+    def value(run):
+        if key(run) not in fitting:
+            return row(0.0, 9.0, 9.0)
+        return row(*(target(m, run.dataset, f"SAL-{run.config.areas[0]}")[0] for m in TABLES))
+
+    fits(good, *SMALL, "stl10")
+    rows, found = {}, []
+    for stage in stages(rows):
+        found.append(stage)
+        if stage.name == study.IN_FULL:  # another setting fits there, but for its runs so far
+            fits(stage.settings[9], "stl10")
+        rows.update(rows_of(stage, value) | rows)
+    full, missed = found[-2:]
+    assert missed.name == study.MISSED
+    assert missed.settings == (full.settings[9],), "the other two have been there"
+    assert (missed.datasets, missed.areas) == (("fashion_mnist", "mnist", "cifar10"), study.AREAS)
+    assert study.winner(found, rows) == study.winner(found[:-1], rows) == good
+    assert report.Study(rows).leaders()[1] == good
+
+
 def test_the_descent_goes_on_from_what_is_better_for_three_rounds_at_most():
     start = Setting.of({"activation": "tanh"})
     path = [start]
@@ -421,18 +447,22 @@ def test_five_seeds_on_stl10_are_shown_beside_the_one_that_chose(monkeypatch):
     monkeypatch.setattr(report, "stages", lambda rows: iter(found))
     study_so_far = report.Study(rows)
     assert report._in_full(study_so_far).splitlines()[2:] == [
-        "| 1 | 2 | base | 0.1 | 1.5 | 0.2 | 3.0 | – |",
+        "| 1 | 2 | base | 0.1 | 1.5 | 0.2 | 3.0 | – | – |",
         "",
         "1 of the 2 settings: not run in full.",
     ]
     assert study_so_far.winner == TANH
     assert not study_so_far.complete
     rows |= rows_off(TANH, 1, 3, 3)
+    on_gpu, *_ = cell_rows(TANH, "stl10", 1, [row()])
+    rows[on_gpu] |= {"device": "NVIDIA H200", "torch_version": "2.11.0"}
     whole = report.Study(rows)
     assert whole.complete
     assert report._in_full(whole).splitlines()[2:] == [
-        "| 1 | 2 | base | 0.1 | 1.5 | 0.2 | 3.0 | – |",
-        "| 2 | 1 | activation: tanh; divisor: count | 2.1 | 0.2 | 3.0 | 0.0 | 1.6 |",
+        "| 1 | 2 | base | 0.1 | 1.5 | 0.2 | 3.0 | – | – |",
+        "| 2 | 1 | activation: tanh; divisor: count | 2.1 | 0.2 | 3.0 | 0.0 | 1.6 | 10 of 12 |",
+        "",
+        "On NVIDIA H200, PyTorch 2.11.0, float32: STL-10 in full (1 of 8 runs).",
     ]
     assert whole.leaders() == [BASE, TANH], "of the last stage that chooses"
 

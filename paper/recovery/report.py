@@ -269,19 +269,26 @@ def _outcome(study: Study) -> str:
     lines = _head("setting", "misfit", "within 2", *_titles(names))
     ranked = sorted(found[-1].settings, key=lambda s: overall(study.rows, s, found))
     for setting in dict.fromkeys([*ranked, BASE]):
-        by_set, within, total = [], 0, 0
-        for stage in found:
-            for name in stage.datasets:
-                cells = [(name, count) for count in stage.areas]
-                by_set.append(misfit(study.rows, setting, cells, stage.seeds))
-                for cell in cells:
-                    z = deviations(study.rows, setting, *cell, stage.seeds)
-                    within += sum(abs(value) <= 2 + ROUNDING for value in (z or {}).values())
-                    total += len(TABLES)
+        by_set = [
+            misfit(study.rows, setting, [(name, count) for count in stage.areas], stage.seeds)
+            for stage in found
+            for name in stage.datasets
+        ]
         shown = " | ".join(f"{score:.1f}" for score in by_set)
-        score = overall(study.rows, setting, found)
-        lines.append(f"| {setting.name} | **{score:.1f}** | {within} of {total} | {shown} |")
+        score, within = overall(study.rows, setting, found), _within(study, setting, found)
+        lines.append(f"| {setting.name} | **{score:.1f}** | {within} | {shown} |")
     return "\n".join(lines) + "\n"
+
+
+def _within(study: Study, setting: Setting, stages: Sequence[Stage]) -> str:
+    """How many numbers of the stages' cells are within twice the published standard deviation."""
+    found = [
+        deviations(study.rows, setting, *cell, stage.seeds)
+        for stage in stages
+        for cell in stage.cells
+    ]
+    within = sum(abs(value) <= 2 + ROUNDING for z in found for value in (z or {}).values())
+    return f"{within} of {len(found) * len(TABLES)}"
 
 
 def _in_full(study: Study) -> str:
@@ -297,19 +304,23 @@ def _in_full(study: Study) -> str:
         for stage in (images, full)
     )
     made = [setting for setting in sorted(now, key=now.__getitem__) if math.isfinite(now[setting])]
-    lines = _head("rank", "rank then", "setting", "misfit", "then", "STL-10", "then", "all sets")
+    lines = _head(
+        "rank", "rank then", "setting", "misfit", "then", "STL-10", "then", "all sets", "within 2"
+    )
     for rank, setting in enumerate(made, start=1):
         on_images = [overall(study.rows, setting, (stage,)) for stage in (full, images)]
-        everywhere = overall(study.rows, setting, (final, others, full))
-        shown = [now[setting], then[setting], *on_images, everywhere]
+        everywhere = (final, others, full)
+        shown = [now[setting], then[setting], *on_images, overall(study.rows, setting, everywhere)]
         numbers = ["–" if math.isinf(number) else f"{number:.1f}" for number in shown]
+        numbers.append("–" if math.isinf(shown[-1]) else _within(study, setting, everywhere))
         before = full.settings.index(setting) + 1
         lines.append(f"| {rank} | {before} | {setting.name} | {' | '.join(numbers)} |")
-    lacking = len(full.settings) - len(made)
-    note = (
-        f"\n{lacking} of the {len(full.settings)} settings: not run in full.\n" if lacking else ""
+    notes = render.other_devices(
+        {full.name: [study.rows[name] for name in map(key, full.runs()) if name in study.rows]}
     )
-    return "\n".join(lines) + "\n" + note
+    if lacking := len(full.settings) - len(made):
+        notes.append(f"{lacking} of the {len(full.settings)} settings: not run in full.")
+    return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in notes)
 
 
 def _cells(study: Study) -> str:

@@ -201,7 +201,7 @@ def _costs(place: paths.Place) -> Section:
     frame = hours(place)
     page = render.markdown_page(
         "Hours of the runs",
-        ["Of all rows of each ledger, on one thread each, often beside other work."],
+        ["Of all rows of each ledger, on a thread or a GPU's share each, often beside other work."],
         frame,
     )
     body = html.of_markdown(page)
@@ -222,7 +222,8 @@ def hours(place: paths.Place) -> pd.DataFrame:
         rows, _ = read(place.ledger(name))
         if rows:
             total = sum(row["seconds"] for row in rows) / 3600
-            machines = sorted({row["machine"]["cpu"] for row in rows})
+            devices = [(row["device"], row["machine"]["cpu"]) for row in rows]
+            machines = sorted({cpu if device == "cpu" else device for device, cpu in devices})
             lines[name] = [str(len(rows)), f"{total:.2f}", "; ".join(machines)]
     frame = pd.DataFrame.from_dict(lines, orient="index", columns=["runs", "hours", "processors"])
     return frame.rename_axis("Ledger")
