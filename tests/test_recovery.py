@@ -259,7 +259,7 @@ def test_settings_that_fit_go_on_and_the_last_stage_is_on_sets_not_selected_by()
     )  # fmt: skip
 
 
-def test_settings_that_five_seeds_on_stl10_would_have_sent_on_are_run_where_the_winners_were():
+def test_settings_that_stl10_in_full_would_have_sent_on_are_run_where_the_winners_were(monkeypatch):
     good, fitting = factorial()[77], set()
 
     def fits(setting, *datasets):
@@ -279,10 +279,22 @@ def test_settings_that_five_seeds_on_stl10_would_have_sent_on_are_run_where_the_
         rows.update(rows_of(stage, value) | rows)
     full, missed = found[-2:]
     assert missed.name == study.MISSED
+    *_, last_run = full.runs()
+    not_yet = {name: made for name, made in rows.items() if name != key(last_run)}
+    assert list(stages(not_yet)) == found[:-1], "before all that have a claim to it were run"
     assert missed.settings == (full.settings[9],), "the other two have been there"
     assert (missed.datasets, missed.areas) == (("fashion_mnist", "mnist", "cifar10"), study.AREAS)
     assert study.winner(found, rows) == study.winner(found[:-1], rows) == good
-    assert report.Study(rows).leaders()[1] == good
+    monkeypatch.setattr(report, "stages", lambda rows: iter(found))
+    whole = report.Study(rows)
+    assert whole.leaders()[1] == good
+    names = [line.split(" | ")[0][2:] for line in report._outcome(whole).splitlines()[2:]]
+    assert names[3:] == [missed.settings[0].name, "base"], "after those that were chosen from"
+    assert whole.complete
+    del rows[key(missed.runs()[0])]
+    lacking = report.Study(rows)
+    assert not lacking.complete
+    assert missed.settings[0].name not in report._outcome(lacking)
 
 
 def test_the_descent_goes_on_from_what_is_better_for_three_rounds_at_most():
@@ -447,7 +459,7 @@ def test_five_seeds_on_stl10_are_shown_beside_the_one_that_chose(monkeypatch):
     monkeypatch.setattr(report, "stages", lambda rows: iter(found))
     study_so_far = report.Study(rows)
     assert report._in_full(study_so_far).splitlines()[2:] == [
-        "| 1 | 2 | base | 0.1 | 1.5 | 0.2 | 3.0 | – | – |",
+        "| 1 | 2 | base | 0.1 | 1.5 | 9 of 9 | 0.2 | 3.0 | – |",
         "",
         "1 of the 2 settings: not run in full.",
     ]
@@ -459,8 +471,8 @@ def test_five_seeds_on_stl10_are_shown_beside_the_one_that_chose(monkeypatch):
     whole = report.Study(rows)
     assert whole.complete
     assert report._in_full(whole).splitlines()[2:] == [
-        "| 1 | 2 | base | 0.1 | 1.5 | 0.2 | 3.0 | – | – |",
-        "| 2 | 1 | activation: tanh; divisor: count | 2.1 | 0.2 | 3.0 | 0.0 | 1.6 | 10 of 12 |",
+        "| 1 | 2 | base | 0.1 | 1.5 | 9 of 9 | 0.2 | 3.0 | – |",
+        "| 2 | 1 | activation: tanh; divisor: count | 2.1 | 0.2 | 7 of 9 | 3.0 | 0.0 | 1.6 |",
         "",
         "On NVIDIA H200, PyTorch 2.11.0, float32: STL-10 in full (1 of 8 runs).",
     ]

@@ -5,11 +5,14 @@ from urllib.parse import unquote
 
 import pytest
 
+from baselines import BPConfig
 from paper import paths, render
 from paper.report import __main__ as report
 from paper.report import content, html
 from paper.results import current, key, read
 from sal.data import DATASETS
+from sal.run import Run
+from tests.rows import row, write
 
 BROWSER = shutil.which("chromium")
 browser = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
@@ -46,6 +49,18 @@ def test_cells_are_sorted_by_the_number_they_begin_with(text, expected):
 def test_links_out_are_refused():
     with pytest.raises(ValueError, match="links to https://example.org"):
         html.of_markdown("[away](https://example.org)")
+
+
+def test_hours_on_a_gpu_are_not_added_to_those_on_a_cpu(place):
+    cpu, gpu = {"machine": {"cpu": "EPYC"}}, {"device": "H200", "machine": {"cpu": "Xeon"}}
+    runs = [Run(dataset="digits", learner="bp", config=BPConfig(), seed=n) for n in range(3)]
+    made = [(1800.0, cpu), (1800.0, cpu), (3600.0, gpu)]
+    rows = [row(run, 50.0, seconds=s, **on) for run, (s, on) in zip(runs, made, strict=True)]
+    write(place, "recovery", rows)
+    write(place, "table2", rows[:2])
+    found = content.hours(place)
+    assert list(found.loc["recovery"]) == ["3", "1.00", "1.00", "EPYC; H200"]
+    assert list(found.loc["table2"]) == ["2", "1.00", "–", "EPYC"]
 
 
 def test_without_a_browser_there_is_no_pdf_and_a_reason(tmp_path, monkeypatch):

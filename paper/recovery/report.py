@@ -37,7 +37,9 @@ from paper.recovery.study import (
     IN_FULL,
     LARGER,
     LAST,
+    MISSED,
     SMALL,
+    WINNERS,
     Stage,
     deciding,
     ledgers,
@@ -45,6 +47,7 @@ from paper.recovery.study import (
     overall,
     stages,
     winner,
+    without,
 )
 from paper.results import key
 from sal.data import DATASETS
@@ -178,9 +181,11 @@ def _stages(study: Study) -> str:
 
 
 def _ranking(study: Study) -> str:
-    """The best settings of each stage, and the base."""
+    """The best settings of each stage that ``_in_full`` has not, and the base."""
     blocks = []
     for stage in study.stages:
+        if stage.name in (IN_FULL, MISSED):
+            continue
         ranking = stage.ranking(study.rows)
         cells = stage.complete(study.rows)
         blocks.append(
@@ -261,14 +266,16 @@ def _by_set(study: Study, stage: Stage, settings: Sequence[Setting]) -> list[lis
 
 
 def _outcome(study: Study) -> str:
-    """The settings of the last stage, and the base, on every data set with all K."""
+    """The settings of the last stage, those that it missed, and the base, on every data set."""
     found = deciding(study.stages)
     if study.winner is None:
         return "not decided yet\n"
     names = [name for stage in found for name in stage.datasets]
     lines = _head("setting", "misfit", "within 2", *_titles(names))
     ranked = sorted(found[-1].settings, key=lambda s: overall(study.rows, s, found))
-    for setting in dict.fromkeys([*ranked, BASE]):
+    missed = named(study.stages, MISSED)
+    afterwards = missed.best(study.rows, WINNERS) if missed else None
+    for setting in dict.fromkeys([*ranked, *(afterwards or ()), BASE]):
         by_set = [
             misfit(study.rows, setting, [(name, count) for count in stage.areas], stage.seeds)
             for stage in found
@@ -298,23 +305,25 @@ def _in_full(study: Study) -> str:
     )
     if full is None:
         return "not reached yet\n"
-    others = replace(last, datasets=tuple(n for n in last.datasets if n not in full.datasets))
     then, now = (
         {setting: overall(study.rows, setting, (final, stage)) for setting in full.settings}
         for stage in (images, full)
     )
     made = [setting for setting in sorted(now, key=now.__getitem__) if math.isfinite(now[setting])]
     lines = _head(
-        "rank", "rank then", "setting", "misfit", "then", "STL-10", "then", "all sets", "within 2"
+        "rank", "rank then", "setting", "misfit", "then", "within 2", "STL-10", "then", "all sets"
     )
     for rank, setting in enumerate(made, start=1):
-        on_images = [overall(study.rows, setting, (stage,)) for stage in (full, images)]
-        everywhere = (final, others, full)
-        shown = [now[setting], then[setting], *on_images, overall(study.rows, setting, everywhere)]
-        numbers = ["–" if math.isinf(number) else f"{number:.1f}" for number in shown]
-        numbers.append("–" if math.isinf(shown[-1]) else _within(study, setting, everywhere))
+        scores = [
+            now[setting],
+            then[setting],
+            *(overall(study.rows, setting, (stage,)) for stage in (full, images)),
+            overall(study.rows, setting, (final, without(last, full), full)),
+        ]
+        shown = ["–" if math.isinf(score) else f"{score:.1f}" for score in scores]
+        shown.insert(2, _within(study, setting, (final, full)))
         before = full.settings.index(setting) + 1
-        lines.append(f"| {rank} | {before} | {setting.name} | {' | '.join(numbers)} |")
+        lines.append(f"| {rank} | {before} | {setting.name} | {' | '.join(shown)} |")
     notes = render.other_devices(
         {full.name: [study.rows[name] for name in map(key, full.runs()) if name in study.rows]}
     )
@@ -344,8 +353,8 @@ def _readings(study: Study) -> str:
     """Whether another epoch or another training loss would fit better, for the same runs."""
     lines = _head("stage", "what the paper may report", "best setting", "its misfit")
     for stage in study.stages:
-        is_round = stage.name.startswith("round ")  # all of them are in the screen
-        if is_round or 0 in stage.areas or stage.best(study.rows, 1) is None:
+        left_out = stage.name.startswith("round ") or stage.name == MISSED  # elsewhere with others
+        if left_out or 0 in stage.areas or stage.best(study.rows, 1) is None:
             continue
         cells = stage.complete(study.rows)
         for name, reading in READINGS.items():

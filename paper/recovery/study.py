@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -189,8 +189,7 @@ def stages(rows: Rows) -> Iterator[Stage]:
         return
     by_full = sorted(ranked_finalists, key=lambda setting: overall(rows, setting, (final, full)))
     if missed := tuple(s for s in by_full[:WINNERS] if s not in last.settings):
-        others = tuple(name for name in LARGER if name not in full.datasets)
-        yield Stage(MISSED, missed, others, AREAS, (0,), one_by_one=True)
+        yield replace(without(last, full), name=MISSED, settings=missed)
 
 
 def winner(found: Sequence[Stage], rows: Rows) -> Setting | None:
@@ -209,6 +208,11 @@ def named(found: Sequence[Stage], name: str) -> Stage | None:
 def deciding(found: Sequence[Stage]) -> list[Stage]:
     """The stages that the winner is told by: each data set with all K."""
     return [stage for stage in found if stage.name in (FINAL, LAST)]
+
+
+def without(stage: Stage, other: Stage) -> Stage:
+    """The stage on the data sets that the other one does not have."""
+    return replace(stage, datasets=tuple(n for n in stage.datasets if n not in other.datasets))
 
 
 def overall(rows: Rows, setting: Setting, stages: Sequence[Stage]) -> float:

@@ -201,7 +201,10 @@ def _costs(place: paths.Place) -> Section:
     frame = hours(place)
     page = render.markdown_page(
         "Hours of the runs",
-        ["Of all rows of each ledger, on a thread or a GPU's share each, often beside other work."],
+        [
+            "Of all rows of each ledger, each from its start to its end: on a CPU on one thread, "
+            "often beside other work; on a GPU often beside other runs that share it."
+        ],
         frame,
     )
     body = html.of_markdown(page)
@@ -216,14 +219,27 @@ def _costs(place: paths.Place) -> Section:
 
 
 def hours(place: paths.Place) -> pd.DataFrame:
-    """Runs and hours of each ledger, as texts."""
+    """Runs of each ledger, and their hours on CPUs and on GPUs, as texts."""
     lines = {}
     for name in check.LEDGERS:
         rows, _ = read(place.ledger(name))
         if rows:
-            total = sum(row["seconds"] for row in rows) / 3600
-            devices = [(row["device"], row["machine"]["cpu"]) for row in rows]
-            machines = sorted({cpu if device == "cpu" else device for device, cpu in devices})
-            lines[name] = [str(len(rows)), f"{total:.2f}", "; ".join(machines)]
-    frame = pd.DataFrame.from_dict(lines, orient="index", columns=["runs", "hours", "processors"])
+            machines = sorted({_machine(row) for row in rows})
+            lines[name] = [str(len(rows)), *_hours(rows), "; ".join(machines)]
+    columns = ["runs", "hours on a CPU", "on a GPU", "processors"]
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
     return frame.rename_axis("Ledger")
+
+
+def _machine(row: Mapping[str, Any]) -> str:
+    return row["machine"]["cpu"] if row["device"] == "cpu" else row["device"]
+
+
+def _hours(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of the rows made on a CPU, and of the others."""
+    groups = (
+        [row for row in rows if (row["device"] == "cpu") == on_cpu] for on_cpu in (True, False)
+    )
+    return [
+        f"{sum(row['seconds'] for row in group) / 3600:.2f}" if group else "–" for group in groups
+    ]
