@@ -4,6 +4,7 @@ import shutil
 from urllib.parse import unquote
 
 import pytest
+from rows import row, write
 
 from baselines import BPConfig
 from paper import paths, render
@@ -12,7 +13,6 @@ from paper.report import content, html
 from paper.results import current, key, read
 from sal.data import DATASETS
 from sal.run import Run
-from tests.rows import row, write
 
 BROWSER = shutil.which("chromium")
 browser = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
