@@ -272,10 +272,14 @@ def _outcome(study: Study) -> str:
         return "not decided yet\n"
     names = [name for stage in found for name in stage.datasets]
     lines = _head("setting", "misfit", "within 2", *_titles(names))
-    ranked = sorted(found[-1].settings, key=lambda s: overall(study.rows, s, found))
     missed = named(study.stages, MISSED)
     afterwards = missed.best(study.rows, WINNERS) if missed else None
-    for setting in dict.fromkeys([*ranked, *(afterwards or ()), BASE]):
+    ranked = [
+        setting
+        for group in (found[-1].settings, afterwards or ())
+        for setting in sorted(group, key=lambda s: overall(study.rows, s, found))
+    ]
+    for setting in dict.fromkeys([*ranked, BASE]):
         by_set = [
             misfit(study.rows, setting, [(name, count) for count in stage.areas], stage.seeds)
             for stage in found
